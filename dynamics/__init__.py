@@ -1,0 +1,1 @@
+"""How pruning gates move."""
