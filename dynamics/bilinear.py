@@ -1,0 +1,103 @@
+"""The bilinear gate, D ≥ −η ρ_in ρ_out: a unit between fan-in and fan-out (derived here; theory, section 3B).
+
+With S = (ρ_in² + ρ_out²)/2 the system is bounded by  S' ≤ 2(ηθ − λ)S,  θ' ≤ r(ηS − κ), with equality where
+ρ_in = ρ_out. The reduced system has the saddle S* = κ/η, θ* = λ/η and a first integral, so its separatrix is
+known in closed form:
+
+    θ_sep(S) = θ* + sign(S* − S) √( r (S − S* − S* ln(S/S*)) ).
+
+As S → 0 it rises without bound: small enough weights are certified whatever θ is. Where θ* > 1 the weights
+decay at every θ in the strip, and every state is certified.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from dynamics.gate import Gate
+from dynamics.numeric import Array, compile_expressions
+from dynamics.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
+
+__all__ = ["BILINEAR", "ENERGY", "RHO_IN", "RHO_OUT", "BilinearGate", "first_integral", "reduced_field"]
+
+RHO_IN = sp.Symbol("rho_in", nonnegative=True)
+RHO_OUT = sp.Symbol("rho_out", nonnegative=True)
+ENERGY = sp.Symbol("S", positive=True)  # S = (ρ_in² + ρ_out²)/2
+
+BILINEAR = GateSystem(difference=-COUPLING * RHO_IN * RHO_OUT, weights=(RHO_IN, RHO_OUT))
+
+SADDLE_ENERGY = sp.Symbol("saddle_energy", positive=True)  # S* = κ/η
+
+
+def reduced_field() -> tuple[sp.Expr, sp.Expr]:
+    """(S', θ') where ρ_in = ρ_out = √S: the slowest way to zero among all states of equal S."""
+    symmetric = {RHO_IN: sp.sqrt(ENERGY), RHO_OUT: sp.sqrt(ENERGY)}
+    rho_in_dot, rho_out_dot, theta_dot = BILINEAR.field
+    energy_dot = RHO_IN * rho_in_dot + RHO_OUT * rho_out_dot
+    return tuple(sp.expand(f.subs(symmetric)) for f in (energy_dot, theta_dot))
+
+
+def first_integral() -> sp.Expr:
+    """A function of (S, θ) constant along the reduced system, found by separating the variables.
+
+    dS/dθ = S'/θ' with S' = S·a(θ), θ' = b(S) gives ∫ b(S)/S dS − ∫ a(θ) dθ = const.
+    """
+    energy_dot, theta_dot = reduced_field()
+    return sp.integrate(sp.expand(theta_dot / ENERGY), ENERGY) - sp.integrate(
+        sp.expand(energy_dot / ENERGY), THETA
+    )
+
+
+def squared_height() -> sp.Expr:
+    """(θ_sep − θ*)² as a function of S and S* = κ/η, from the first integral's value at the saddle."""
+    saddle = {ENERGY: COST / COUPLING, THETA: DECAY / COUPLING}
+    level = first_integral() - first_integral().subs(saddle)
+    height = sp.Symbol("height")
+    (squared,) = {sp.expand(root**2) for root in sp.solve(level.subs(THETA, DECAY / COUPLING + height), height)}
+    return sp.simplify(sp.expand(squared.subs(COST, SADDLE_ENERGY * COUPLING)))
+
+
+_squared_height = compile_expressions(
+    [ENERGY, SADDLE_ENERGY, RATE],
+    # The form of `squared_height` without a cancelling sum of logarithms (checked: `bilinear-separatrix`).
+    [RATE * (ENERGY - SADDLE_ENERGY - SADDLE_ENERGY * sp.log(ENERGY / SADDLE_ENERGY))],
+)
+
+
+class BilinearGate(Gate):
+    """A gate whose loss difference is bounded by a product of two norms.
+
+    Certifies for every D with `D ≥ −η ρ_in ρ_out` and `⟨∇_{w_in}D, w_in⟩, ⟨∇_{w_out}D, w_out⟩ ≥ −η ρ_in ρ_out`.
+    Sharp where ρ_in = ρ_out; elsewhere sufficient (the two norms approach one another only in time).
+
+    Example:
+        >>> gate = BilinearGate(decay=0.1, coupling=1.0, cost=0.5, rate=1.0)
+        >>> [round(float(x), 4) for x in gate.saddle]
+        [0.7071, 0.7071, 0.1]
+        >>> bool(gate.certified(0.01, 0.01, 1.0))  # tiny weights: certified whatever θ
+        True
+    """
+
+    system = BILINEAR
+
+    def margin(self, *state: Array) -> Array:
+        """θ − θ_sep(S), the signed distance to the separatrix measured along θ: negative = certified.
+
+        Where θ* > 1 every state is certified and the margin is at most 1 − θ*. It is −∞ for η = 0 with κ > 0, and
+        +∞ for κ = 0: without a price θ stops above zero when the weights have vanished.
+        """
+        given = self._state(*state)
+        xp, eta, cost = given.xp, given["coupling"], given["cost"]
+        pulled = eta > 0
+        safe = xp.where(pulled, eta, xp.ones_like(eta))
+        energy = (given["rho_in"] ** 2 + given["rho_out"] ** 2) / 2
+        saddle_energy, saddle_theta = cost / safe, given["decay"] / safe
+        given.values |= {ENERGY.name: energy, SADDLE_ENERGY.name: saddle_energy}
+        (squared,) = _squared_height(given)
+        height = xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))  # rounding may leave −0
+        height = xp.where(energy < saddle_energy, height, -height)
+        margin = given["theta"] - saddle_theta - height
+        above = 1 - saddle_theta
+        margin = xp.where(above < 0, xp.minimum(margin, given.broadcast(above)[0]), margin)
+        margin = xp.where(pulled, margin, xp.full_like(margin, -xp.inf))
+        return xp.where(cost > 0, margin, xp.full_like(margin, xp.inf))

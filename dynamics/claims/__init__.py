@@ -1,0 +1,1 @@
+"""What this project asserts, one file a topic; `dynamics.verify` checks it."""

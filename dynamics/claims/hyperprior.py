@@ -1,0 +1,82 @@
+"""Claims about the flattening hyper-prior."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from dynamics import hyperprior
+from dynamics.claims.claim import Claim, Outcome, claim, held, proved, refuted
+from dynamics.hyperprior import GAMMA, PI, THETA
+
+__all__ = ["CLAIMS"]
+
+
+@claim("hyperprior-normalised", "∫₀¹ p(π|γ) dπ = 1 for every γ > 0, γ ≠ 1", "symbolic")
+def normalised() -> Outcome:
+    """The antiderivative is ln(γ + (1−γ)π)/ln γ·(−1), checked by differentiation, then evaluated at 0 and 1."""
+    density = hyperprior.density()
+    antiderivative = -sp.log(GAMMA + (1 - GAMMA) * PI) / sp.log(GAMMA)
+    if sp.simplify(sp.diff(antiderivative, PI) - density) != 0:
+        return refuted("antiderivative", {"derivative": str(sp.diff(antiderivative, PI))})
+    mass = sp.simplify(antiderivative.subs(PI, 1) - antiderivative.subs(PI, 0))
+    return proved() if mass == 1 else refuted("mass", {"mass": str(mass)})
+
+
+@claim("hyperprior-optimal-pi", "the objective in π has one minimiser in (0,1), π* = γθ/(1−θ+γθ)", "symbolic")
+def optimal() -> Outcome:
+    """Stationarity at π*, and a derivative with the sign of π − π*: one minimum, no other stationary point."""
+    slope = sp.together(sp.diff(hyperprior.prior_objective(), PI))
+    best = hyperprior.optimal_pi()
+    # slope = (π(1−θ+γθ) − γθ) / (positive), so its sign is that of π − π*.
+    numerator = PI * (1 - THETA + GAMMA * THETA) - GAMMA * THETA
+    positive = PI * (1 - PI) * (GAMMA + (1 - GAMMA) * PI)
+    remainder = sp.simplify(slope - numerator / positive)
+    at_best = sp.simplify(numerator.subs(PI, best))
+    if remainder != 0 or at_best != 0:
+        return refuted("stationarity", {"remainder": str(remainder), "numerator at optimum": str(at_best)})
+    return proved()
+
+
+@claim("hyperprior-flat", "the minimum over π is const − θ ln γ: slope −ln γ at every θ", "symbolic")
+def flat() -> Outcome:
+    """Substitute π* and differentiate."""
+    slope = sp.simplify(sp.expand_log(sp.diff(hyperprior.minimised_objective(), THETA), force=True))
+    remainder = sp.simplify(slope + sp.log(GAMMA))
+    return proved() if remainder == 0 else refuted("slope", {"slope": str(slope)})
+
+
+@claim("hyperprior-cost", "gate cost κ = −ln γ / N and γ = exp(−Nκ) are inverse to one another", "symbolic")
+def inverse() -> Outcome:
+    """Substitute one into the other."""
+    cost = hyperprior.cost_of(hyperprior.gamma_of())
+    remainder = sp.simplify(cost - hyperprior.COST)
+    return proved() if remainder == 0 else refuted("composition", {"remainder": str(remainder)})
+
+
+@claim("hyperprior-numeric", "minimising over π on a fine grid gives slope −ln γ", "brute force")
+def numeric() -> Outcome:
+    """Independent of the symbolic steps: golden-section minima at several θ and γ, slope by differences."""
+    from scipy.optimize import minimize_scalar
+
+    objective = sp.lambdify([PI, THETA, GAMMA], hyperprior.prior_objective(), "numpy")
+    worst, cases = 0.0, 0
+    for gamma in (1e-4, 1e-2, 0.3, 0.9, 3.0, 50.0):
+        minima = []
+        for theta in (0.05, 0.25, 0.5, 0.75, 0.95):
+            found = minimize_scalar(
+                objective,
+                bounds=(1e-12, 1 - 1e-12),
+                args=(theta, gamma),
+                method="bounded",
+                options={"xatol": 1e-12},
+            )
+            minima.append((theta, float(found.fun)))
+        for (t0, m0), (t1, m1) in zip(minima, minima[1:], strict=False):
+            error = abs((m1 - m0) / (t1 - t0) + float(sp.log(gamma)))
+            worst, cases = max(worst, error), cases + 1
+            if error > 1e-6:
+                return refuted("grid of θ and γ", {"gamma": gamma, "theta": t0, "error": error})
+    return held("γ from 1e-4 to 50, θ from 0.05 to 0.95", cases=cases, margin=1e-6 - worst)
+
+
+CLAIMS: tuple[Claim, ...] = (normalised, optimal, flat, inverse, numeric)

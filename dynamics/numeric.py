@@ -1,0 +1,109 @@
+"""From SymPy expressions to functions of NumPy arrays and torch tensors.
+
+One expression, two backends: `compile_expressions` lambdifies a smooth expression once for each, and the
+functions of this package choose by what they are given. Torch is looked up only where a tensor arrives, so
+that `import dynamics` needs no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import sympy as sp
+
+__all__ = ["Array", "Operands", "compile_expressions", "operands"]
+
+#: A number, a NumPy array or a torch tensor. All functions of `dynamics` broadcast over them.
+Array: TypeAlias = Any
+
+
+def _is_tensor(value: Array) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+class Operands:
+    """Values made ready for one computation: one backend, one dtype, one device, shapes that broadcast.
+
+    Attributes:
+        xp: `numpy` or `torch`.
+        values: name → array, in the order given.
+    """
+
+    def __init__(self, xp: ModuleType, values: dict[str, Array]) -> None:
+        self.xp, self.values = xp, values
+
+    def __getitem__(self, name: str) -> Array:
+        return self.values[name]
+
+    def broadcast(self, *arrays: Array) -> tuple[Array, ...]:
+        """The arrays at the common shape of all operands (a constant component comes back scalar)."""
+        shape = np.broadcast_shapes(*(tuple(value.shape) for value in self.values.values()))
+        return tuple(self.xp.broadcast_to(self.xp.asarray(array), shape) for array in arrays)
+
+
+def operands(state: dict[str, Array], parameters: dict[str, Array]) -> Operands:
+    """Bring a state and a gate's parameters to one backend and dtype.
+
+    If anything is a torch tensor the result is torch, on that tensor's device. The floating dtype is the
+    state's; parameters follow it, so that a float32 network gets float32 margins. Python numbers count as
+    float64 unless a tensor or array says otherwise.
+
+    Raises:
+        ValueError: if the shapes do not broadcast; the message lists them.
+    """
+    everything = {**parameters, **state}
+    tensors = [value for value in [*state.values(), *parameters.values()] if _is_tensor(value)]
+    values: dict[str, Array] = {}
+    if tensors:
+        xp = sys.modules["torch"]
+        in_state = [v for v in state.values() if _is_tensor(v) and v.is_floating_point()]
+        dtype = functools.reduce(xp.promote_types, (v.dtype for v in in_state)) if in_state else xp.float64
+        values = {k: xp.as_tensor(v, dtype=dtype, device=tensors[0].device) for k, v in everything.items()}
+    else:
+        xp = np
+        arrays = [v for v in state.values() if isinstance(v, np.ndarray | np.generic) and v.dtype.kind == "f"]
+        kind = np.result_type(*arrays) if arrays else np.dtype(np.float64)
+        values = {k: np.asarray(v, dtype=kind) for k, v in everything.items()}
+    try:
+        np.broadcast_shapes(*(tuple(value.shape) for value in values.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
+        raise ValueError(f"shapes do not broadcast: {shapes}") from None
+    return Operands(xp, values)
+
+
+def compile_expressions(
+    arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]
+) -> Callable[[Operands], tuple[Array, ...]]:
+    """Compile smooth expressions into one function of `Operands`, common subexpressions shared.
+
+    Only smooth expressions: `Max`, `Min` and `Piecewise` do not lambdify soundly to torch, so projections and
+    case distinctions are written by hand around the compiled parts. Arguments are looked up by symbol name.
+
+    Example:
+        >>> x, y = sp.symbols("x y")
+        >>> product = compile_expressions([x, y], [x * y, x + 1])
+        >>> product(operands({"x": np.array([2.0, 3.0])}, {"y": 5.0}))
+        (array([10., 15.]), array([3., 4.]))
+    """
+    names = tuple(symbol.name for symbol in arguments)
+    # torch.sqrt takes no Python number: constants such as √2 become floats first.
+    floating = [e.replace(lambda part: part.is_number and not part.is_Rational, sp.N) for e in expressions]
+
+    @functools.cache
+    def function(backend: str) -> Callable[..., Sequence[Array]]:
+        return sp.lambdify(list(arguments), floating, modules=backend, cse=True)
+
+    def call(given: Operands) -> tuple[Array, ...]:
+        values = [given[name] for name in names]
+        with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
+            results = function(given.xp.__name__)(*values)
+        return given.broadcast(*results)
+
+    return call
