@@ -44,7 +44,9 @@ class Operands:
     def broadcast(self, *arrays: Array) -> tuple[Array, ...]:
         """The arrays at the common shape of all operands (a constant component comes back scalar)."""
         shape = np.broadcast_shapes(*(tuple(value.shape) for value in self.values.values()))
-        return tuple(self.xp.broadcast_to(self.xp.asarray(array), shape) for array in arrays)
+        # A tensor passes as it is: torch.asarray would cut it from the autograd graph (or warn, by version).
+        made = (array if hasattr(array, "shape") else self.xp.asarray(array) for array in arrays)
+        return tuple(self.xp.broadcast_to(array, shape) for array in made)
 
 
 def operands(state: dict[str, Array], parameters: dict[str, Array]) -> Operands:
