@@ -1,0 +1,142 @@
+"""The shadow run's table: what each rule flagged, and what became of it.
+
+Nothing is removed in a shadow run, so every rule can be judged by what the gates did afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from training.rules import RULES
+
+__all__ = ["ALIVE", "DEAD", "REVIVED", "Fate", "Row", "audit", "fates"]
+
+DEAD = 0.01  # a gate is dead from the moment θ falls to this level for the rest of the run
+ALIVE = 0.5  # a gate that ends above it ended alive
+REVIVED = 0.1  # a gate that was at DEAD and rises above this came back
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of each gate. Arrays are [gate].
+
+    Attributes:
+        dead: θ ≤ 0.01 at the end.
+        alive: θ > 0.5 at the end.
+        death: step from which θ stayed at or below 0.01 to the end; −1 if it did not end dead.
+        touched: first step with θ ≤ 0.01, −1 for none.
+        revived: last step with θ > 0.1 after `touched`, −1 for none.
+    """
+
+    dead: Bool[np.ndarray, " gate"]
+    alive: Bool[np.ndarray, " gate"]
+    death: Int[np.ndarray, " gate"]
+    touched: Int[np.ndarray, " gate"]
+    revived: Int[np.ndarray, " gate"]
+
+
+def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]) -> Fate:
+    """Judge every gate by its whole path."""
+    low = theta <= DEAD
+    dead = low[-1]
+    stays = np.flip(np.logical_and.accumulate(np.flip(low, 0), 0), 0)  # low from here to the end
+    first_of = lambda mask: np.where(mask.any(0), steps[mask.argmax(0)], -1)  # noqa: E731
+    touched = first_of(low)
+    again = (theta > REVIVED) & (steps[:, None] > touched) & (touched >= 0)
+    last = len(steps) - 1 - np.flip(again, 0).argmax(0)
+    return Fate(
+        dead=dead,
+        alive=theta[-1] > ALIVE,
+        death=first_of(stays),
+        touched=touched,
+        revived=np.where(again.any(0), steps[last], -1),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        rule: the rule's name.
+        gates: how many gates it could speak about.
+        dead: how many of these ended dead.
+        flagged: how many it flagged.
+        caught: flagged, and ended dead without coming back.
+        wrong: flagged, and then came back from zero or ended alive.
+        undecided: flagged, and ended in between (0.01 < θ ≤ 0.5).
+        lead: median over the caught of (death − flag) in steps; None where nothing was caught.
+    """
+
+    rule: str
+    gates: int
+    dead: int
+    flagged: int
+    caught: int
+    wrong: int
+    undecided: int
+    lead: float | None
+
+    def asdict(self) -> dict[str, object]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+def audit(
+    steps: Int[np.ndarray, " time"],
+    theta: Float[np.ndarray, "time gate"],
+    first_flag: Int[np.ndarray, "rule gate"],
+    chosen: Bool[np.ndarray, " gate"],
+    *,
+    layers: bool = False,
+) -> list[Row]:
+    """The table over the gates in `chosen` (all units, or all branches).
+
+    Args:
+        steps: of the records.
+        theta: probabilities at the records.
+        first_flag: step at which each rule first flagged each gate, −1 for never.
+        chosen: the gates to count.
+        layers: leave out the rules that speak about units only.
+    """
+    fate = fates(steps, theta)
+    rows = []
+    for rule, flag in zip(RULES, first_flag, strict=True):
+        if layers and rule.units_only:
+            continue
+        flagged = chosen & (flag >= 0)
+        wrong = flagged & (fate.alive | (fate.revived > flag))
+        caught = flagged & fate.dead & ~wrong
+        leads = (fate.death - flag)[caught]
+        rows.append(
+            Row(
+                rule=rule.name,
+                gates=int(chosen.sum()),
+                dead=int((chosen & fate.dead).sum()),
+                flagged=int(flagged.sum()),
+                caught=int(caught.sum()),
+                wrong=int(wrong.sum()),
+                undecided=int((flagged & ~wrong & ~caught).sum()),
+                lead=float(np.median(leads)) if len(leads) else None,
+            )
+        )
+    return rows
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| rule | flagged | ended dead | caught | came back or ended alive | undecided | median lead (steps) |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        lead = "–" if row.lead is None else f"{row.lead:.0f}"
+        lines.append(
+            f"| {row.rule} | {row.flagged} of {row.gates} | {row.dead} | {row.caught} | {row.wrong} | {row.undecided}"
+            f" | {lead} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,114 @@
+"""What a validation run can be told, and the presets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training.errors import InputError
+from training.tracker import TrackerSettings
+
+__all__ = ["PRESETS", "Validate", "preset"]
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Train with gates, flag gates by every rule without removing them, and report what became of them."""
+
+    preset: str = "digits"
+    """Where the other settings start from: digits or cifar10-quick."""
+    out: Path | None = None
+    """Run folder; by default runs/PRESET-seedSEED-TIME. Must not exist."""
+
+    data: str = "digits"
+    """Data set: digits (embedded) or cifar10."""
+    data_folder: Path = Path("data")
+    """Where CIFAR's files are."""
+
+    depth: int = 14
+    """Depth of the residual network, 6n+2."""
+    width: int = 16
+    """Channels of its first stage."""
+
+    nu: float = 0.4
+    """Pruning pressure ν ≥ 0: nats of loss one would pay for the whole network's complexity."""
+    alpha: float = 0.5
+    """Layer against unit pruning: 0 units only, 1 layers only."""
+    beta: float = 0.0
+    """What is counted: 0 multiply–accumulates, 1 parameters."""
+    theta_start: float = 0.9
+    """θ of every gate at the start."""
+
+    epochs: int = 60
+    """Passes over the training set."""
+    batch: int = 64
+    """Samples a step."""
+    optimizer: str = "sgd"
+    """Optimizer of the weights; the theory covers sgd."""
+    lr: float = 0.1
+    """Weights' learning rate at the start of the cosine schedule."""
+    momentum: float = 0.9
+    """Weights' momentum."""
+    decay: float = 5e-4
+    """Weight decay λ."""
+    gate_lr: float = 0.5
+    """Gates' learning rate; follows the same schedule."""
+
+    tracker: TrackerSettings = field(default_factory=TrackerSettings)
+    """How couplings are measured."""
+    ungated: bool = True
+    """Also train the ungated network with the same budget."""
+
+    seed: int = 0
+    """Of initial weights, order of the data, augmentation and masks."""
+    device: str = "cpu"
+    """Torch device."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "gate_lr"):
+            _require(name, getattr(self, name), "> 0 and finite", lambda v: 0 < v < math.inf)
+        for name in ("nu", "decay"):
+            _require(name, getattr(self, name), "≥ 0 and finite", lambda v: 0 <= v < math.inf)
+        for name in ("alpha", "beta"):
+            _require(name, getattr(self, name), "in [0, 1]", lambda v: 0 <= v <= 1)
+        _require("momentum", self.momentum, "in [0, 1)", lambda v: 0 <= v < 1)
+        _require("theta_start", self.theta_start, "in (0, 1]", lambda v: 0 < v <= 1)
+        for name in ("epochs", "batch"):
+            _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
+        for name in ("threads", "seed"):
+            _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
+
+
+def _require(name: str, value: float, allowed: str, test: object) -> None:
+    if not test(value):  # type: ignore[operator]
+        raise InputError(f"{name} must be {allowed}; got {value}")
+
+
+PRESETS: dict[str, Validate] = {
+    "digits": Validate(
+        preset="digits",
+        epochs=60,
+        tracker=TrackerSettings(warmup=300, window=150, every=15),
+    ),
+    "cifar10-quick": Validate(
+        preset="cifar10-quick",
+        data="cifar10",
+        depth=20,
+        epochs=8,
+        batch=128,
+    ),
+}
+
+
+def preset(name: str) -> Validate:
+    """The settings of a preset.
+
+    Raises:
+        InputError: for an unknown name; the message lists the known ones.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]

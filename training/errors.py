@@ -1,0 +1,7 @@
+"""The error a user can cause: one line that names the thing and what to do; the command exits with status 2."""
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Bad input: a setting, a path, a file. Its message fits on one line."""

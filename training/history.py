@@ -1,0 +1,90 @@
+"""Gate histories: records appended to a zarr store while training runs, opened by xarray afterwards.
+
+    xr.open_zarr("runs/NAME/gates.zarr").theta.plot.line(x="step")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from training.tracker import Record
+
+__all__ = ["History", "open_history"]
+
+_CHUNK = 64  # records a chunk; an append rewrites only the last one
+
+
+class History:
+    """An append-only store of records.
+
+    Args:
+        path: of the store; must not exist.
+        names: readable name of every gate.
+        is_layer: which gates gate a branch, [gate].
+        flush_every: records kept in memory between writes.
+
+    Use as a context manager: what is in memory is written on the way out, an interruption included.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], is_layer: np.ndarray, flush_every: int = 20) -> None:
+        self._pending: list[Record] = []
+        self._flush_every = flush_every
+        self._root = zarr.create_group(path, attributes={"title": "gate histories"})
+        self._arrays: dict[str, zarr.Array] = {}
+        count = len(names)
+        self._put("gate", np.asarray(names, dtype=f"U{max(map(len, names))}"), ("gate",))
+        self._put("is_layer", np.asarray(is_layer, dtype=bool), ("gate",))
+        self._arrays["step"] = self._root.create_array(
+            "step", shape=(0,), chunks=(4096,), dtype="int64", dimension_names=("step",)
+        )
+        for name in _columns():
+            kind = "bool" if name == "in_box" else "float32"
+            self._arrays[name] = self._root.create_array(
+                name, shape=(0, count), chunks=(_CHUNK, count), dtype=kind, dimension_names=("step", "gate")
+            )
+
+    def _put(self, name: str, values: np.ndarray, dimensions: tuple[str, ...]) -> None:
+        self._root.create_array(name, data=values, dimension_names=dimensions)
+
+    def append(self, record: Record) -> None:
+        """Add one record; written to disk in groups."""
+        self._pending.append(record)
+        if len(self._pending) >= self._flush_every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is in memory: first the values, then the steps, so that a kill in between loses rows only."""
+        if not self._pending:
+            return
+        for name in [*_columns(), "step"]:
+            values = np.asarray([getattr(record, name) for record in self._pending])
+            array = self._arrays[name]
+            array.append(values.astype(array.dtype))
+        self._pending.clear()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+
+def _columns() -> list[str]:
+    return [field.name for field in fields(Record) if field.name != "step"]
+
+
+def open_history(path: Path) -> xr.Dataset:
+    """The history of a run, with coordinates `step` and `gate`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"no gate history at {path}")
+    return xr.open_zarr(path, consolidated=False)

@@ -1,0 +1,93 @@
+"""Matched SGD: momentum SGD for the weights, projected SGD for the gates, on one clock.
+
+The ODE's time advances by lr/(1 − momentum) a step. A gate moves by its own learning rate, so that
+
+    r = gate_lr · (1 − momentum) / lr.
+
+Both learning rates follow the same schedule, hence r is constant over a run.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from training.errors import InputError
+
+__all__ = ["ProjectedSGD", "cosine", "gate_rate", "weight_optimizer"]
+
+
+def weight_optimizer(
+    name: str, network: nn.Module, *, lr: float, momentum: float, decay: float
+) -> torch.optim.Optimizer:
+    """The optimizer for the weights.
+
+    Args:
+        name: "sgd"; the theory covers no other.
+        network: whose parameters are trained, every one with the same decay λ, as in the objective.
+        lr: > 0.
+        momentum: in [0, 1).
+        decay: λ ≥ 0.
+
+    Raises:
+        InputError: for an optimizer the theory does not cover.
+    """
+    if name != "sgd":
+        raise InputError(f"optimizer {name!r} is not covered by the theory (its ODE is that of momentum SGD): use sgd")
+    return torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
+
+
+def gate_rate(optimizer: torch.optim.Optimizer, gate_lr: float) -> float:
+    """r, the ratio of the gates' learning rate to the weights' effective one.
+
+    Raises:
+        InputError: if the optimizer is not plain momentum SGD with one setting for all parameters.
+    """
+    if type(optimizer) is not torch.optim.SGD:
+        raise InputError(f"optimizer {type(optimizer).__name__} is not covered by the theory: use torch.optim.SGD")
+    settings = {
+        tuple(group[key] for key in ("lr", "momentum", "weight_decay", "dampening", "nesterov", "maximize"))
+        for group in optimizer.param_groups
+    }
+    if len(settings) != 1:
+        raise InputError("the theory needs one learning rate, momentum and decay for all parameters")
+    lr, momentum, _, dampening, nesterov, maximize = settings.pop()
+    if dampening or nesterov or maximize:
+        raise InputError("SGD with dampening, nesterov or maximize is not covered by the theory")
+    return gate_lr * (1 - momentum) / lr
+
+
+class ProjectedSGD:
+    """Projected SGD on the gates: θ ← clip(θ − lr·(D̂ + κ), 0, 1).
+
+    Args:
+        theta: the probabilities, [gate]; updated in place.
+        lr: gate learning rate, > 0.
+    """
+
+    def __init__(self, theta: nn.Parameter, lr: float) -> None:
+        self.theta, self.lr = theta, lr
+
+    @torch.no_grad()
+    def step(self, slope: Float[Tensor, " gate"]) -> None:
+        """One step against `slope` = D̂ + κ.
+
+        Raises:
+            FloatingPointError: if a slope is not finite; θ is left as it was.
+        """
+        if not bool(torch.isfinite(slope).all()):
+            raise FloatingPointError("a gate's slope is not finite: the loss has diverged; lower the learning rate")
+        self.theta.sub_(slope, alpha=self.lr).clamp_(0, 1)
+
+
+def cosine(step: int, steps: int) -> float:
+    """Schedule factor from 1 at step 0 to 0 after the last step.
+
+    Example:
+        >>> [round(cosine(k, 4), 3) for k in range(5)]
+        [1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    return (1 + math.cos(math.pi * step / steps)) / 2

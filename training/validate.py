@@ -1,0 +1,192 @@
+"""The shadow run: train with gates, let every rule flag without removing anything, then audit the flags."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from training.audit import Row, as_text, audit
+from training.config import Validate
+from training.data import Dataset, load
+from training.gates import Gates
+from training.history import History
+from training.loop import Gating, Trained, train
+from training.networks import ResNet
+from training.optimizer import weight_optimizer
+from training.progress import Progress
+from training.rules import Flags
+from training.rundir import RunFolder, environment
+from training.structure import structure_of
+from training.tracker import Record
+
+__all__ = ["validate"]
+
+
+def validate(config: Validate) -> Path:
+    """Run the validation and return its run folder.
+
+    Everything that can be wrong with the input is looked at before anything is written.
+
+    Raises:
+        InputError: for bad settings, missing or broken data, or an existing run folder.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    dataset = load(config.data, config.data_folder, device=config.device)
+    network = _network(config, dataset)
+    weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
+    folder = RunFolder(config.out or _default_folder(config))
+    folder.json("config.json", _plain(config))
+    folder.json("environment.json", environment())
+    result = _shadow_run(config, network, dataset, folder)
+    if config.ungated:
+        result["ungated"] = asdict(_ungated_run(config, dataset, folder))
+    folder.json("table.json", result)
+    (folder.path / "report.md").write_text(report(result))
+    _draw(folder.path)
+    print_result(result)
+    return folder.path
+
+
+def _network(config: Validate, dataset: Dataset) -> ResNet:
+    """The network with the seed's initial weights; gated and ungated runs start from the same ones."""
+    torch.manual_seed(config.seed)
+    network = ResNet(config.depth, config.width, channels=dataset.train_images.shape[1], classes=dataset.classes)
+    return network.to(config.device, memory_format=torch.channels_last)
+
+
+def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: RunFolder) -> dict[str, Any]:
+    gates = Gates(network, config.theta_start).to(config.device)
+    structure = structure_of(network, tuple(dataset.train_images.shape[1:]))
+    is_layer = gates.is_layer.cpu().numpy()
+    flags, steps, theta = Flags(len(is_layer)), [], []
+    with History(folder.path / "gates.zarr", structure.names, is_layer) as history:
+
+        def on_record(record: Record) -> None:
+            history.append(record)
+            flags.see(record)
+            steps.append(record.step)
+            theta.append(record.theta)
+
+        def on_epoch(epoch: int) -> None:
+            history.flush()
+            folder.checkpoint({"epoch": epoch, "network": network.state_dict(), "gates": gates.state_dict()})
+
+        with _progress(config, dataset, "gated") as progress:
+            trained = train(
+                config,
+                network,
+                dataset,
+                progress,
+                lambda **values: folder.scalars(network="gated", **values, **_counts(gates, structure)),
+                Gating(gates, structure, on_record),
+                on_epoch,
+            )
+    times, paths = np.asarray(steps), np.asarray(theta)
+    return {
+        "preset": config.preset,
+        "data": dataset.provenance,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "steps": trained.steps,
+        "units": [row.asdict() for row in audit(times, paths, flags.first, ~is_layer)],
+        "layers": [row.asdict() for row in audit(times, paths, flags.first, is_layer, layers=True)],
+        "gated": asdict(trained) | _counts(gates, structure),
+        "command": environment()["command"],
+    }
+
+
+def _ungated_run(config: Validate, dataset: Dataset, folder: RunFolder) -> Trained:
+    network = _network(config, dataset)
+    with _progress(config, dataset, "ungated") as progress:
+        return train(config, network, dataset, progress, lambda **values: folder.scalars(network="ungated", **values))
+
+
+def _progress(config: Validate, dataset: Dataset, label: str) -> Progress:
+    return Progress(label, config.epochs * (len(dataset.train_labels) // config.batch))
+
+
+def _counts(gates: Gates, structure: Any) -> dict[str, float | int]:
+    """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
+    decided = (gates.theta.detach() >= 0.5).double().cpu().numpy()
+    full = np.ones_like(decided)
+    layer = structure.is_layer
+    return {
+        "units_on": int(decided[~layer].sum()),
+        "layers_on": int(decided[layer].sum()),
+        "macs": float(structure.macs(decided)),
+        "macs_full": float(structure.macs(full)),
+        "parameters": float(structure.parameters(decided)),
+        "parameters_full": float(structure.parameters(full)),
+    }
+
+
+def _default_folder(config: Validate) -> Path:
+    return Path("runs") / f"{config.preset}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _plain(config: Validate) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(config), default=str))
+
+
+def _draw(folder: Path) -> None:
+    """Ask `figures` for the run's picture: through its command, since training imports nothing of figures."""
+    subprocess.run([sys.executable, "-m", "figures", "gate_paths", "--run", str(folder)], check=True)
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result as Markdown, with what is needed to judge it."""
+    gated = result["gated"]
+    lines = [
+        f"# Shadow run: {result['preset']}, seed {result['seed']}",
+        "",
+        f"{result['data']} {result['epochs']} epochs, {result['steps']} steps; accuracies are of the last epoch.",
+        "",
+        *_accuracy_lines(result, gated),
+        "",
+        "## Units",
+        "",
+        as_text([Row(**row) for row in result["units"]]),
+        "",
+        "## Layers",
+        "",
+        as_text([Row(**row) for row in result["layers"]]),
+        "",
+        f"Made with `{result['command']}`. ![gate paths](gate_paths.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy_lines(result: dict[str, Any], gated: dict[str, Any]) -> list[str]:
+    kept = f"{100 * gated['macs'] / gated['macs_full']:.1f}% of the multiply–accumulates"
+    kept += f", {100 * gated['parameters'] / gated['parameters_full']:.1f}% of the parameters on"
+    lines = [f"- gated network: test accuracy {100 * gated['accuracy']:.2f}%, {kept}"]
+    if "ungated" in result:
+        lines.append(f"- ungated network, same budget: test accuracy {100 * result['ungated']['accuracy']:.2f}%")
+    return lines
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The tables on the terminal."""
+    console = Console()
+    console.print(result["data"], highlight=False)
+    for kind in ("units", "layers"):
+        table = Table(title=f"{kind}: {result[kind][0]['gates']} gates, {result[kind][0]['dead']} ended dead")
+        for column in ("rule", "flagged", "caught", "came back or ended alive", "undecided", "median lead (steps)"):
+            table.add_column(column, justify="left" if column == "rule" else "right")
+        for row in result[kind]:
+            lead = "–" if row["lead"] is None else f"{row['lead']:.0f}"
+            table.add_row(row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead)
+        console.print(table)
+    console.print("\n".join(_accuracy_lines(result, result["gated"])), highlight=False)
