@@ -54,17 +54,13 @@ def draw(count: int, generator: torch.Generator, padding: int, flip: bool) -> Dr
     if padding < 0:
         raise ValueError(f"padding is {padding}; it must be at least 0")
     if generator.device.type != "cpu":
-        raise ValueError(
-            f"the generator is on {generator.device}; use one on the CPU, the same for every device"
-        )
+        raise ValueError(f"the generator is on {generator.device}; use one on the CPU, the same for every device")
     down, right = torch.randint(2 * padding + 1, (2, count), generator=generator)
     coins = torch.randint(2, (count,), generator=generator) == 1
     return Draws(down, right, coins & flip)
 
 
-def shift_and_flip(
-    images: Shaped[Tensor, "n c h w"], draws: Draws, padding: int
-) -> Shaped[Tensor, "n c h w"]:
+def shift_and_flip(images: Shaped[Tensor, "n c h w"], draws: Draws, padding: int) -> Shaped[Tensor, "n c h w"]:
     """Pad with zeros, cut each image's window, mirror it where drawn: one gather, no loop.
 
     Args:

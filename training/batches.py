@@ -28,9 +28,7 @@ def batch_count(dataset: Dataset, batch_size: int, drop_last: bool = True) -> in
     """
     n = len(dataset.train_labels)
     if not 1 <= batch_size <= n:
-        raise ValueError(
-            f"batch size is {batch_size}; it must be between 1 and the {n} images of {dataset.name}"
-        )
+        raise ValueError(f"batch size is {batch_size}; it must be between 1 and the {n} images of {dataset.name}")
     return n // batch_size if drop_last else -(-n // batch_size)
 
 

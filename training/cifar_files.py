@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from training import array_pickle
+from training.errors import InputError
 
 __all__ = ["RECORDS", "DataError", "RawImages", "read_cifar10"]
 
@@ -33,7 +34,7 @@ _CLASSES = 10
 _SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """A data set is missing, damaged, foreign or unknown; one line that names what, and says what to do."""
 
 
@@ -139,9 +140,7 @@ def _find(folder: Path) -> tuple[_Layout, Path]:
             if any(os.path.exists(place / name) for name in layout.checksums):
                 return layout, place
     problem = (
-        "holds neither cifar-10-batches-bin nor cifar-10-batches-py"
-        if os.path.isdir(folder)
-        else "is no folder"
+        "holds neither cifar-10-batches-bin nor cifar-10-batches-py" if os.path.isdir(folder) else "is no folder"
     )
     archives = sorted(folder.glob("cifar-10-*.tar.gz"))
     remedy = f"unpack {archives[0].name} there" if archives else f"unpack CIFAR-10 there, from {_SOURCE}"
@@ -154,9 +153,7 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         raise _damaged(path, "is missing") from None
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); check its kind and permissions"
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its kind and permissions") from error
 
 
 def _damaged(path: Path, problem: str) -> DataError:

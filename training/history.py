@@ -1,6 +1,6 @@
 """Gate histories: records appended to a zarr store while training runs, opened by xarray afterwards.
 
-    xr.open_zarr("runs/NAME/gates.zarr").theta.plot.line(x="step")
+xr.open_zarr("runs/NAME/gates.zarr").theta.plot.line(x="step")
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ class History:
     def __init__(self, path: Path, names: Sequence[str], is_layer: np.ndarray, flush_every: int = 20) -> None:
         self._pending: list[Record] = []
         self._flush_every = flush_every
-        self._root = zarr.create_group(path, attributes={"title": "gate histories"})
+        self._root = zarr.create_group(path, attributes={"gates": list(names)})
         self._arrays: dict[str, zarr.Array] = {}
         count = len(names)
-        self._put("gate", np.asarray(names, dtype=f"U{max(map(len, names))}"), ("gate",))
-        self._put("is_layer", np.asarray(is_layer, dtype=bool), ("gate",))
+        self._root.create_array("is_layer", data=np.asarray(is_layer, dtype=bool), dimension_names=("gate",))
         self._arrays["step"] = self._root.create_array(
             "step", shape=(0,), chunks=(4096,), dtype="int64", dimension_names=("step",)
         )
@@ -48,9 +47,6 @@ class History:
             self._arrays[name] = self._root.create_array(
                 name, shape=(0, count), chunks=(_CHUNK, count), dtype=kind, dimension_names=("step", "gate")
             )
-
-    def _put(self, name: str, values: np.ndarray, dimensions: tuple[str, ...]) -> None:
-        self._root.create_array(name, data=values, dimension_names=dimensions)
 
     def append(self, record: Record) -> None:
         """Add one record; written to disk in groups."""
@@ -87,4 +83,6 @@ def open_history(path: Path) -> xr.Dataset:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no gate history at {path}")
-    return xr.open_zarr(path, consolidated=False)
+    # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
+    history = xr.open_zarr(path, consolidated=False).set_coords(["step", "is_layer"])
+    return history.assign_coords(gate=history.attrs.pop("gates"))

@@ -98,7 +98,7 @@ def train(
     for epoch in range(config.epochs):
         network.train()
         start, total = time.perf_counter(), torch.zeros((), device=config.device)
-        for images, labels in batches(dataset, config.batch, order):
+        for images, labels in batches(dataset, config.batch, order, channels_last=True):
             factor = cosine(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * factor
@@ -137,6 +137,7 @@ def evaluate(network: nn.Module, dataset: Dataset, batch: int, gates: Gates | No
     if gates is not None:
         gates.decide()
     right = sum(
-        int((network(images).argmax(1) == labels).sum()) for images, labels in test_batches(dataset, batch)
+        int((network(images).argmax(1) == labels).sum())
+        for images, labels in test_batches(dataset, batch, channels_last=True)
     )
     return right / len(dataset.test_labels)

@@ -1,11 +1,11 @@
 """A run's folder: configuration, environment, scalars, histories, checkpoint, results.
 
-    config.json       what was asked for
-    environment.json  versions, machine, git commit, command
-    scalars.jsonl     one JSON object a line, appended as training goes
-    gates.zarr        gate histories
-    checkpoint.pt     the last state of network and gates
-    table.json        what the audit found
+config.json       what was asked for
+environment.json  versions, machine, git commit, command
+scalars.jsonl     one JSON object a line, appended as training goes
+gates.zarr        gate histories
+checkpoint.pt     the last state of network and gates
+table.json        what the audit found
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def _git() -> dict[str, Any] | None:
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain"))}
@@ -120,4 +122,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )

@@ -124,7 +124,9 @@ class Tracker:
         rho_in, rho = (norm.double().cpu().numpy() for norm in self.gates.weight_norms())
         pull = np.maximum(0.0, -difference)
         self._couplings.append((_quotient(pull, rho), _quotient(pull, rho_in * rho)))
-        coupling, bilinear = (self.settings.factor * np.max(past, axis=0) for past in zip(*self._couplings, strict=True))
+        coupling, bilinear = (
+            self.settings.factor * np.max(past, axis=0) for past in zip(*self._couplings, strict=True)
+        )
         constants = {"decay": self.decay, "cost": cost.double().cpu().numpy(), "rate": self.rate}
         gate = LinearGate(coupling=coupling, **constants)
         warm = self.step >= self.settings.warmup
@@ -145,7 +147,13 @@ class Tracker:
         )
 
     def _bilinear_margin(
-        self, coupling: np.ndarray, constants: dict, rho_in: np.ndarray, rho: np.ndarray, theta: np.ndarray, warm: bool
+        self,
+        coupling: np.ndarray,
+        constants: dict,
+        rho_in: np.ndarray,
+        rho: np.ndarray,
+        theta: np.ndarray,
+        warm: bool,
     ) -> np.ndarray:
         margin = np.full_like(theta, np.nan)
         units = slice(self.gates.units)

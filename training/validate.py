@@ -109,7 +109,9 @@ def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: Run
 def _ungated_run(config: Validate, dataset: Dataset, folder: RunFolder) -> Trained:
     network = _network(config, dataset)
     with _progress(config, dataset, "ungated") as progress:
-        return train(config, network, dataset, progress, lambda **values: folder.scalars(network="ungated", **values))
+        return train(
+            config, network, dataset, progress, lambda **values: folder.scalars(network="ungated", **values)
+        )
 
 
 def _progress(config: Validate, dataset: Dataset, label: str) -> Progress:
@@ -183,10 +185,19 @@ def print_result(result: dict[str, Any]) -> None:
     console.print(result["data"], highlight=False)
     for kind in ("units", "layers"):
         table = Table(title=f"{kind}: {result[kind][0]['gates']} gates, {result[kind][0]['dead']} ended dead")
-        for column in ("rule", "flagged", "caught", "came back or ended alive", "undecided", "median lead (steps)"):
+        for column in (
+            "rule",
+            "flagged",
+            "caught",
+            "came back or ended alive",
+            "undecided",
+            "median lead (steps)",
+        ):
             table.add_column(column, justify="left" if column == "rule" else "right")
         for row in result[kind]:
             lead = "–" if row["lead"] is None else f"{row['lead']:.0f}"
-            table.add_row(row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead)
+            table.add_row(
+                row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead
+            )
         console.print(table)
     console.print("\n".join(_accuracy_lines(result, result["gated"])), highlight=False)

@@ -34,9 +34,7 @@ def test_equals_the_slow_reference_exactly(shape, padding, flip, seed):
 def test_middle_window_without_flip_changes_nothing():
     images = torch.randn(4, 3, 8, 8)
     middle = torch.full((4,), 2)
-    assert torch.equal(
-        shift_and_flip(images, Draws(middle, middle, torch.zeros(4, dtype=torch.bool)), 2), images
-    )
+    assert torch.equal(shift_and_flip(images, Draws(middle, middle, torch.zeros(4, dtype=torch.bool)), 2), images)
 
 
 def test_memory_layout_does_not_matter():

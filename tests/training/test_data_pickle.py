@@ -19,10 +19,7 @@ def written_by_python_2(data, labels):
     """The bytes that cPickle of Python 2 with NumPy 1 wrote, the way CIFAR-10 was published."""
     n, width = data.shape
     array = (
-        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
-        + b"K\x00\x85"
-        + short_string(b"b")
-        + b"\x87R"
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + b"K\x00\x85" + short_string(b"b") + b"\x87R"
         b"(K\x01" + b"J" + n.to_bytes(4, "little") + b"J" + width.to_bytes(4, "little") + b"\x86"
         b"cnumpy\ndtype\n" + short_string(b"u1") + b"K\x00K\x01\x87R"
         b"(K\x03" + short_string(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
