@@ -43,9 +43,7 @@ def first_integral() -> sp.Expr:
     dS/dθ = S'/θ' with S' = S·a(θ), θ' = b(S) gives ∫ b(S)/S dS − ∫ a(θ) dθ = const.
     """
     energy_dot, theta_dot = reduced_field()
-    return sp.integrate(sp.expand(theta_dot / ENERGY), ENERGY) - sp.integrate(
-        sp.expand(energy_dot / ENERGY), THETA
-    )
+    return sp.integrate(sp.expand(theta_dot / ENERGY), ENERGY) - sp.integrate(sp.expand(energy_dot / ENERGY), THETA)
 
 
 def squared_height() -> sp.Expr:

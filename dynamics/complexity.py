@@ -285,9 +285,7 @@ class Structure:
         xp = _backend(theta)
         given = np.asarray(theta, dtype=np.float64) if xp is np else theta.to(xp.float64)
         if given.ndim == 0 or given.shape[-1] != self.gates:
-            raise ValueError(
-                f"theta must have {self.gates} entries in its last axis; got shape {tuple(given.shape)}"
-            )
+            raise ValueError(f"theta must have {self.gates} entries in its last axis; got shape {tuple(given.shape)}")
         bad = ~((given >= 0) & (given <= 1))
         if bool(bad.any()):
             raise ValueError(f"theta must be in [0, 1]; got {float(given[bad][0])}")
@@ -308,9 +306,7 @@ class Structure:
                 elif end not in self.units:
                     raise ValueError(f"{field} of layer {layer.name!r} must be a group of units; got {end!r}")
             if isinstance(layer.inputs, str) and layer.inputs == layer.outputs:
-                raise ValueError(
-                    f"layer {layer.name!r} must not read and write the same group; got {layer.inputs!r}"
-                )
+                raise ValueError(f"layer {layer.name!r} must not read and write the same group; got {layer.inputs!r}")
             if layer.branch is not None and layer.branch not in self.branches:
                 raise ValueError(f"branch of layer {layer.name!r} must be one of branches; got {layer.branch!r}")
 

@@ -23,14 +23,16 @@ class Gate(ABC):
 
     Args:
         decay: λ ≥ 0, weight decay on the weights that the gate multiplies.
-        coupling: η ≥ 0, bound on the pull of the loss (see each gate for the exact inequality).
+        coupling: η ≥ 0, bound on the pull of the loss (see each gate for the exact inequality). May be ∞ where no
+            bound is known: then nothing is certified.
         cost: κ ≥ 0, the objective's price for the gate. Without a price (κ = 0) nothing is certified.
         rate: r > 0, the gate's learning rate over the weights' effective one, lr / (1 − momentum).
 
     Each may be a number, a NumPy array or a torch tensor, one entry a gate; they broadcast.
 
     Raises:
-        ValueError: for a negative, NaN or infinite constant, r = 0, or shapes that do not broadcast.
+        ValueError: for a negative or NaN constant, an infinite one other than the coupling, r = 0, or shapes
+            that do not broadcast.
     """
 
     system: ClassVar[GateSystem]
@@ -43,8 +45,9 @@ class Gate(ABC):
             RATE.name: rate,
         }
         given = operands({}, self.parameters)
-        for name, value in given.values.items():
-            _require(name, value, given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        for name in (DECAY.name, COST.name, RATE.name):
+            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        _require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
         _require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
 
     @property

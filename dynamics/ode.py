@@ -74,7 +74,7 @@ class GateSystem:
         difference of a root (for the linear gate: −λ + √(λ² + 4rη²) with small r).
         """
         at_saddle = self.jacobian.subs(dict(zip(self.state, self.saddle, strict=True)))
-        ones = {symbol: 1 for symbol in (DECAY, COUPLING, COST, RATE)}
+        ones = dict.fromkeys((DECAY, COUPLING, COST, RATE), 1)
         values = sorted(at_saddle.eigenvals(multiple=True), key=lambda value: float(value.subs(ones)))
         stable = [sp.simplify(value) for value in values[:-1]]
         return (*stable, sp.simplify(at_saddle.det() / sp.prod(stable)))

@@ -6,14 +6,15 @@ Nothing is removed in a shadow run, so every rule can be judged by what the gate
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from training.rules import RULES
+from training.rules import RULES, first_flags
 
-__all__ = ["ALIVE", "DEAD", "REVIVED", "Fate", "Row", "audit", "fates"]
+__all__ = ["ALIVE", "DEAD", "REVIVED", "Fate", "Row", "as_text", "audit", "fates", "judge"]
 
 DEAD = 0.01  # a gate is dead from the moment θ falls to this level for the rest of the run
 ALIVE = 0.5  # a gate that ends above it ended alive
@@ -44,7 +45,10 @@ def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]
     low = theta <= DEAD
     dead = low[-1]
     stays = np.flip(np.logical_and.accumulate(np.flip(low, 0), 0), 0)  # low from here to the end
-    first_of = lambda mask: np.where(mask.any(0), steps[mask.argmax(0)], -1)  # noqa: E731
+
+    def first_of(mask: np.ndarray) -> np.ndarray:
+        return np.where(mask.any(0), steps[mask.argmax(0)], -1)
+
     touched = first_of(low)
     again = (theta > REVIVED) & (steps[:, None] > touched) & (touched >= 0)
     last = len(steps) - 1 - np.flip(again, 0).argmax(0)
@@ -81,12 +85,28 @@ class Row:
     undecided: int
     lead: float | None
 
-    def asdict(self) -> dict[str, object]:
-        """As plain values for JSON."""
-        return asdict(self)
+
+def audit(history: xr.Dataset, warmup: int) -> dict[str, list[Row]]:
+    """The tables of a run, for its units and for its layers.
+
+    Args:
+        history: of a shadow run, from `training.history.open_history`.
+        warmup: no rule flags before this step.
+
+    Raises:
+        ValueError: if the history holds no record after the warm-up.
+    """
+    steps, theta, is_layer = history.step.values, history.theta.values, history.is_layer.values
+    if not len(steps) or steps[-1] < warmup:
+        raise ValueError(f"the run has no record after its warm-up of {warmup} steps: nothing to audit")
+    first = first_flags(history, warmup)
+    return {
+        "units": judge(steps, theta, first, ~is_layer),
+        "layers": judge(steps, theta, first, is_layer, layers=True),
+    }
 
 
-def audit(
+def judge(
     steps: Int[np.ndarray, " time"],
     theta: Float[np.ndarray, "time gate"],
     first_flag: Int[np.ndarray, "rule gate"],
@@ -94,7 +114,7 @@ def audit(
     *,
     layers: bool = False,
 ) -> list[Row]:
-    """The table over the gates in `chosen` (all units, or all branches).
+    """One row a rule, over the gates in `chosen`.
 
     Args:
         steps: of the records.

@@ -139,9 +139,7 @@ def _find(folder: Path) -> tuple[_Layout, Path]:
         for place in (folder / layout.folder, folder):
             if any(os.path.exists(place / name) for name in layout.checksums):
                 return layout, place
-    problem = (
-        "holds neither cifar-10-batches-bin nor cifar-10-batches-py" if os.path.isdir(folder) else "is no folder"
-    )
+    problem = "holds neither cifar-10-batches-bin nor cifar-10-batches-py" if os.path.isdir(folder) else "is no folder"
     archives = sorted(folder.glob("cifar-10-*.tar.gz"))
     remedy = f"unpack {archives[0].name} there" if archives else f"unpack CIFAR-10 there, from {_SOURCE}"
     raise DataError(f"{folder} {problem}; {remedy}")

@@ -48,6 +48,7 @@ class UnitGroup:
         norm: its normalisation; with one, the fan-in norm of a unit is that of its scale and shift, since the
             producer's own scale is undone by the normalisation. None: the producer's weights and bias count.
         consumer: convolution or dense layer that reads the units; a unit's fan-out weights are its slice of it.
+        branch: name of the gated branch that the units lie in, if any: they act only while it is on.
     """
 
     name: str
@@ -55,6 +56,7 @@ class UnitGroup:
     producer: nn.Conv2d | nn.Linear
     norm: nn.BatchNorm2d | None
     consumer: nn.Conv2d | nn.Linear
+    branch: str | None = None
 
     def fan_in_norm(self) -> Float[Tensor, " unit"]:
         """ρ_in of each unit."""
@@ -113,6 +115,7 @@ class Gates(nn.Module):
 
     Attributes:
         theta: the probabilities, [gate], in [0, 1].
+        holder: index of the gate of the branch in which each gate lies, −1 for none, [gate].
     """
 
     def __init__(self, network: Gated, start: float = 0.9) -> None:
@@ -129,6 +132,11 @@ class Gates(nn.Module):
         self.theta = nn.Parameter(torch.full((count,), start))
         self.units = count - len(self.residual)
         self.sampled: Tensor | None = None
+        at = {branch.name: self.units + i for i, branch in enumerate(self.residual)}
+        holders = [at[group.branch] if group.branch else -1 for group in self.groups]
+        holders += [-1] * len(self.residual)
+        self.holder: Tensor
+        self.register_buffer("holder", torch.tensor(holders).repeat_interleave(torch.tensor(self.sizes)))
 
     @property
     def is_layer(self) -> Bool[Tensor, " gate"]:
@@ -169,7 +177,7 @@ class Gates(nn.Module):
         return self.sampled.grad.sum(0)
 
     def _set(self, masks: Tensor | None) -> None:
-        sites = [item.site for item in (*self.groups, *self.residual)]
+        sites = [*(group.site for group in self.groups), *(branch.site for branch in self.residual)]
         parts = masks.split(self.sizes, dim=1) if masks is not None else [None] * len(sites)
         for site, part in zip(sites, parts, strict=True):
             site.mask = part

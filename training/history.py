@@ -5,6 +5,7 @@ xr.open_zarr("runs/NAME/gates.zarr").theta.plot.line(x="step")
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -27,14 +28,14 @@ class History:
         path: of the store; must not exist.
         names: readable name of every gate.
         is_layer: which gates gate a branch, [gate].
-        flush_every: records kept in memory between writes.
+        flush_after: seconds that records may wait in memory.
 
     Use as a context manager: what is in memory is written on the way out, an interruption included.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], is_layer: np.ndarray, flush_every: int = 20) -> None:
+    def __init__(self, path: Path, names: Sequence[str], is_layer: np.ndarray, flush_after: float = 20.0) -> None:
         self._pending: list[Record] = []
-        self._flush_every = flush_every
+        self._flush_after, self._flushed = flush_after, time.monotonic()
         self._root = zarr.create_group(path, attributes={"gates": list(names)})
         self._arrays: dict[str, zarr.Array] = {}
         count = len(names)
@@ -51,11 +52,12 @@ class History:
     def append(self, record: Record) -> None:
         """Add one record; written to disk in groups."""
         self._pending.append(record)
-        if len(self._pending) >= self._flush_every:
+        if time.monotonic() - self._flushed >= self._flush_after:
             self.flush()
 
     def flush(self) -> None:
         """Write what is in memory: first the values, then the steps, so that a kill in between loses rows only."""
+        self._flushed = time.monotonic()
         if not self._pending:
             return
         for name in [*_columns(), "step"]:

@@ -83,9 +83,7 @@ def train(
     Raises:
         InputError: if the loss diverges.
     """
-    optimizer = weight_optimizer(
-        config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay
-    )
+    optimizer = weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
     order = torch.Generator().manual_seed(config.seed)
     masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
     gate_optimizer, tracker = None, None

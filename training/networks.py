@@ -86,7 +86,8 @@ class ResNet(nn.Module):
     def unit_groups(self) -> Sequence[UnitGroup]:
         """One group a block: the outputs of its first convolution."""
         return [
-            UnitGroup(f"block{i}.units", b.units, b.conv1, b.norm1, b.conv2) for i, b in enumerate(self._blocks())
+            UnitGroup(f"block{i}.units", b.units, b.conv1, b.norm1, b.conv2, branch=f"block{i}.branch")
+            for i, b in enumerate(self._blocks())
         ]
 
     def branches(self) -> Sequence[Branch]:

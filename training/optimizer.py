@@ -36,9 +36,7 @@ def weight_optimizer(
         InputError: for an optimizer the theory does not cover.
     """
     if name != "sgd":
-        raise InputError(
-            f"optimizer {name!r} is not covered by the theory (its ODE is that of momentum SGD): use sgd"
-        )
+        raise InputError(f"optimizer {name!r} is not covered by the theory (its ODE is that of momentum SGD): use sgd")
     return torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
 
 
@@ -81,9 +79,7 @@ class ProjectedSGD:
             FloatingPointError: if a slope is not finite; θ is left as it was.
         """
         if not bool(torch.isfinite(slope).all()):
-            raise FloatingPointError(
-                "a gate's slope is not finite: the loss has diverged; lower the learning rate"
-            )
+            raise FloatingPointError("a gate's slope is not finite: the loss has diverged; lower the learning rate")
         self.theta.sub_(slope, alpha=self.lr).clamp_(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Pruning rules: from a record to the gates a rule would remove now."""
+"""Pruning rules: which gates a rule would remove, judged from a run's history."""
 
 from __future__ import annotations
 
@@ -6,52 +6,48 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Bool, Int
 
-from training.tracker import Record
-
-__all__ = ["RULES", "Flags", "Rule"]
+__all__ = ["RULES", "Rule", "first_flags"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A named test of one record.
+    """A named test of the state of all gates.
 
     Attributes:
         name: as the table prints it.
-        flags: record → which gates the rule would prune, [gate].
+        flags: history → which gates the rule would prune at each record, [step, gate].
         units_only: the rule does not speak about branches.
     """
 
     name: str
-    flags: Callable[[Record], Bool[np.ndarray, " gate"]]
+    flags: Callable[[xr.Dataset], Bool[np.ndarray, "step gate"]]
     units_only: bool = False
 
 
 def _threshold(level: float) -> Rule:
-    return Rule(f"θ < {level:g}", lambda record: record.theta < level)
+    return Rule(f"θ < {level:g}", lambda history: history.theta.values < level)
 
 
 #: Certificates first, then the plain thresholds they are compared with.
 RULES: tuple[Rule, ...] = (
-    Rule("box", lambda record: record.in_box),
-    Rule("half-plane", lambda record: record.margin < 0),
-    Rule("bilinear", lambda record: record.margin_bilinear < 0, units_only=True),
+    Rule("box", lambda history: history.in_box.values),
+    Rule("half-plane", lambda history: history.margin.values < 0),
+    Rule("bilinear", lambda history: history.margin_bilinear.values < 0, units_only=True),
     *(_threshold(level) for level in (0.5, 0.1, 0.05, 0.01)),
 )
 
 
-class Flags:
-    """When each rule first flagged each gate.
+def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"]:
+    """Step at which each rule first flags each gate, −1 for never.
 
-    Attributes:
-        first: step of the first flag, −1 for none, [rule, gate].
+    Args:
+        history: of a run, from `training.history.open_history`.
+        warmup: no rule, certificate or threshold, flags before this step.
     """
-
-    def __init__(self, gates: int) -> None:
-        self.first: Int[np.ndarray, "rule gate"] = np.full((len(RULES), gates), -1, dtype=np.int64)
-
-    def see(self, record: Record) -> None:
-        """Note the gates that a rule flags for the first time."""
-        for row, rule in zip(self.first, RULES, strict=True):
-            row[rule.flags(record) & (row < 0)] = record.step
+    steps = history.step.values
+    late = (steps >= warmup)[:, None]
+    masks = [rule.flags(history) & late for rule in RULES]
+    return np.stack([np.where(mask.any(0), steps[mask.argmax(0)], -1) for mask in masks])

@@ -6,6 +6,8 @@ outputs are, by watching one forward pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -15,7 +17,7 @@ from training.gates import Gated
 __all__ = ["structure_of"]
 
 
-def structure_of(network: nn.Module, input_shape: tuple[int, int, int]) -> Structure:
+def structure_of(network: nn.Module, input_shape: Sequence[int]) -> Structure:
     """The layers, unit groups and branches of a network that takes images of `input_shape` (channels, h, w).
 
     Every convolution and dense layer that is executed is counted, with its normalisation's parameters; a layer
@@ -50,7 +52,7 @@ def structure_of(network: nn.Module, input_shape: tuple[int, int, int]) -> Struc
 
 
 def _watch_forward(
-    network: nn.Module, input_shape: tuple[int, int, int]
+    network: nn.Module, input_shape: Sequence[int]
 ) -> tuple[dict[nn.Conv2d | nn.Linear, int], set[nn.Module]]:
     """Run one image through the network.
 

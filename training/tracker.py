@@ -20,7 +20,9 @@ from dynamics import BilinearGate, LinearGate
 from training.errors import InputError
 from training.gates import Gates
 
-__all__ = ["Record", "Tracker", "TrackerSettings"]
+__all__ = ["LEAST_ON", "Record", "Tracker", "TrackerSettings"]
+
+LEAST_ON = 0.01  # a branch that was on less often tells nothing about its units
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class TrackerSettings:
     """How couplings are measured.
 
     Attributes:
-        warmup: no certificate before this many steps: until the network has learned something, couplings rise
-            steeply (about 40-fold on CIFAR-10) and what was measured bounds nothing.
+        warmup: the audit lets no rule flag before this many steps: until the network has learned something,
+            couplings rise steeply (about 40-fold on CIFAR-10) and what was measured bounds nothing.
         window: the bound is the maximum over this many steps.
         every: steps averaged into one estimate, and between two records.
         factor: safety factor on the measured coupling, the m of "still dies if it becomes m times as useful".
@@ -61,12 +63,13 @@ class Record:
         rho_in: fan-in norm of a unit.
         difference: D̄, the mean of D̂ over the interval.
         error: its standard error over the interval's steps.
-        coupling: the bound on η for the linear gate (window maximum times factor).
+        coupling: the bound on η for the linear gate (window maximum times factor); of a unit, given that its
+            branch is on.
         coupling_bilinear: the same for the bilinear gate.
         cost: κ.
-        in_box: inside the invariant box of the linear gate.
-        margin: linear margin; negative = certified. +∞ during warm-up.
-        margin_bilinear: bilinear margin; +∞ during warm-up, NaN for branches.
+        in_box: inside the invariant box of the linear gate, or of its branch's gate.
+        margin: the smaller of the gate's own linear margin and its branch's; negative = certified.
+        margin_bilinear: the smaller of the gate's bilinear margin and its branch's linear one; NaN for branches.
     """
 
     step: int
@@ -86,6 +89,13 @@ class Record:
 class Tracker:
     """Accumulates D̂ and turns it into records.
 
+    A unit acts only through its branch: with the branch's gate at ξ = 0 the unit changes nothing, so that
+    D_unit = θ_branch · (D_unit given that the branch is on), exactly. The branch's θ may rise again, so the
+    coupling of a unit is measured *given that its branch is on*: its mean D̂ is divided by the branch's mean θ over
+    the interval. Where the branch was hardly ever on (θ < 0.01) nothing was measured: the unit's coupling is taken
+    as infinite and it has no certificate of its own. But where the branch is certified, its units are certified
+    with it: their D vanishes with θ_branch.
+
     Args:
         gates: the gates to watch.
         settings: see `TrackerSettings`.
@@ -97,40 +107,42 @@ class Tracker:
         self.gates, self.settings, self.decay, self.rate = gates, settings, decay, rate
         length = -(-settings.window // settings.every)
         self._couplings: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=length)
+        self._holder = gates.holder.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
         self.step = 0
         self._clear()
 
     def _clear(self) -> None:
         zeros = torch.zeros_like(self.gates.theta.detach(), dtype=torch.float64)
-        self._sum, self._squares, self._count = zeros, zeros.clone(), 0
+        self._sum, self._squares, self._theta, self._count = zeros, zeros.clone(), zeros.clone(), 0
 
     def observe(self, difference: Float[Tensor, " gate"], cost: Float[Tensor, " gate"]) -> Record | None:
-        """Take in one step's D̂ (before the step is made); every `every` steps return a record."""
+        """Take in one step's D̂ and κ, before the step is made; every `every` steps return a record."""
         self._sum += difference
         self._squares += difference.double().square()
+        self._theta += self.gates.theta.detach()
         self._count += 1
         self.step += 1
         if self._count < self.settings.every:
             return None
-        record = self._record(cost)
+        record = self._record(cost.double().cpu().numpy())
         self._clear()
         return record
 
-    def _record(self, cost: Float[Tensor, " gate"]) -> Record:
+    def _record(self, cost: np.ndarray) -> Record:
         mean = self._sum / self._count
         variance = (self._squares / self._count - mean.square()).clamp_min(0) / max(self._count - 1, 1)
         difference = mean.cpu().numpy()
         theta = self.gates.theta.detach().double().cpu().numpy()
         rho_in, rho = (norm.double().cpu().numpy() for norm in self.gates.weight_norms())
-        pull = np.maximum(0.0, -difference)
+        on = self._branch_on()
+        pull = np.where(on >= LEAST_ON, np.maximum(0.0, -difference) / np.maximum(on, LEAST_ON), np.inf)
         self._couplings.append((_quotient(pull, rho), _quotient(pull, rho_in * rho)))
         coupling, bilinear = (
             self.settings.factor * np.max(past, axis=0) for past in zip(*self._couplings, strict=True)
         )
-        constants = {"decay": self.decay, "cost": cost.double().cpu().numpy(), "rate": self.rate}
-        gate = LinearGate(coupling=coupling, **constants)
-        warm = self.step >= self.settings.warmup
+        gate = LinearGate(decay=self.decay, coupling=coupling, cost=cost, rate=self.rate)
         margin, in_box = gate.margin(rho, theta), gate.in_box(rho, theta)
+        with_branch = np.where(self._holder >= 0, margin[self._holder], np.inf)
         return Record(
             step=self.step,
             theta=theta,
@@ -140,28 +152,24 @@ class Tracker:
             error=variance.sqrt().cpu().numpy(),
             coupling=coupling,
             coupling_bilinear=bilinear,
-            cost=constants["cost"],
-            in_box=in_box if warm else np.zeros_like(in_box),
-            margin=margin if warm else np.full_like(margin, np.inf),
-            margin_bilinear=self._bilinear_margin(bilinear, constants, rho_in, rho, theta, warm),
+            cost=cost,
+            in_box=in_box | (in_box[self._holder] & (self._holder >= 0)),
+            margin=np.minimum(margin, with_branch),
+            margin_bilinear=np.minimum(self._bilinear_margin(bilinear, cost, rho_in, rho, theta), with_branch),
         )
 
+    def _branch_on(self) -> np.ndarray:
+        """Share of the interval's samples in which each gate's branch was on: 1 for gates in no branch."""
+        mean = (self._theta / self._count).cpu().numpy()
+        return np.where(self._holder >= 0, mean[self._holder], 1.0)
+
     def _bilinear_margin(
-        self,
-        coupling: np.ndarray,
-        constants: dict,
-        rho_in: np.ndarray,
-        rho: np.ndarray,
-        theta: np.ndarray,
-        warm: bool,
+        self, coupling: np.ndarray, cost: np.ndarray, rho_in: np.ndarray, rho: np.ndarray, theta: np.ndarray
     ) -> np.ndarray:
         margin = np.full_like(theta, np.nan)
         units = slice(self.gates.units)
-        gate = BilinearGate(
-            decay=self.decay, coupling=coupling[units], cost=constants["cost"][units], rate=self.rate
-        )
-        found = gate.margin(rho_in[units], rho[units], theta[units])
-        margin[units] = found if warm else np.inf
+        gate = BilinearGate(decay=self.decay, coupling=coupling[units], cost=cost[units], rate=self.rate)
+        margin[units] = gate.margin(rho_in[units], rho[units], theta[units])
         return margin
 
 

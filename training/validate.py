@@ -18,16 +18,15 @@ from rich.table import Table
 from training.audit import Row, as_text, audit
 from training.config import Validate
 from training.data import Dataset, load
+from training.errors import InputError
 from training.gates import Gates
-from training.history import History
+from training.history import History, open_history
 from training.loop import Gating, Trained, train
 from training.networks import ResNet
 from training.optimizer import weight_optimizer
 from training.progress import Progress
-from training.rules import Flags
 from training.rundir import RunFolder, environment
 from training.structure import structure_of
-from training.tracker import Record
 
 __all__ = ["validate"]
 
@@ -45,6 +44,7 @@ def validate(config: Validate) -> Path:
     dataset = load(config.data, config.data_folder, device=config.device)
     network = _network(config, dataset)
     weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
+    _check_length(config, dataset)
     folder = RunFolder(config.out or _default_folder(config))
     folder.json("config.json", _plain(config))
     folder.json("environment.json", environment())
@@ -58,25 +58,30 @@ def validate(config: Validate) -> Path:
     return folder.path
 
 
+def _check_length(config: Validate, dataset: Dataset) -> None:
+    """Refuse a batch larger than the training set, and a run too short for its warm-up."""
+    images = len(dataset.train_labels)
+    if config.batch > images:
+        raise InputError(f"batch must be ≤ {images}, the number of training images; got {config.batch}")
+    steps = config.epochs * (images // config.batch)
+    least = max(config.tracker.warmup, config.tracker.every)
+    if steps < least:
+        raise InputError(f"epochs = {config.epochs} makes {steps} steps; warm-up and interval need at least {least}")
+
+
 def _network(config: Validate, dataset: Dataset) -> ResNet:
     """The network with the seed's initial weights; gated and ungated runs start from the same ones."""
     torch.manual_seed(config.seed)
     network = ResNet(config.depth, config.width, channels=dataset.train_images.shape[1], classes=dataset.classes)
-    return network.to(config.device, memory_format=torch.channels_last)
+    return network.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: RunFolder) -> dict[str, Any]:
     gates = Gates(network, config.theta_start).to(config.device)
-    structure = structure_of(network, tuple(dataset.train_images.shape[1:]))
+    structure = structure_of(network, dataset.train_images.shape[1:])
     is_layer = gates.is_layer.cpu().numpy()
-    flags, steps, theta = Flags(len(is_layer)), [], []
-    with History(folder.path / "gates.zarr", structure.names, is_layer) as history:
-
-        def on_record(record: Record) -> None:
-            history.append(record)
-            flags.see(record)
-            steps.append(record.step)
-            theta.append(record.theta)
+    store = folder.path / "gates.zarr"
+    with History(store, structure.names, is_layer) as history:
 
         def on_epoch(epoch: int) -> None:
             history.flush()
@@ -89,18 +94,18 @@ def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: Run
                 dataset,
                 progress,
                 lambda **values: folder.scalars(network="gated", **values, **_counts(gates, structure)),
-                Gating(gates, structure, on_record),
+                Gating(gates, structure, history.append),
                 on_epoch,
             )
-    times, paths = np.asarray(steps), np.asarray(theta)
+    tables = audit(open_history(store), config.tracker.warmup)
     return {
         "preset": config.preset,
         "data": dataset.provenance,
         "seed": config.seed,
         "epochs": config.epochs,
         "steps": trained.steps,
-        "units": [row.asdict() for row in audit(times, paths, flags.first, ~is_layer)],
-        "layers": [row.asdict() for row in audit(times, paths, flags.first, is_layer, layers=True)],
+        "warmup": config.tracker.warmup,
+        **{kind: [asdict(row) for row in rows] for kind, rows in tables.items()},
         "gated": asdict(trained) | _counts(gates, structure),
         "command": environment()["command"],
     }
@@ -109,9 +114,7 @@ def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: Run
 def _ungated_run(config: Validate, dataset: Dataset, folder: RunFolder) -> Trained:
     network = _network(config, dataset)
     with _progress(config, dataset, "ungated") as progress:
-        return train(
-            config, network, dataset, progress, lambda **values: folder.scalars(network="ungated", **values)
-        )
+        return train(config, network, dataset, progress, lambda **values: folder.scalars(network="ungated", **values))
 
 
 def _progress(config: Validate, dataset: Dataset, label: str) -> Progress:
@@ -196,8 +199,6 @@ def print_result(result: dict[str, Any]) -> None:
             table.add_column(column, justify="left" if column == "rule" else "right")
         for row in result[kind]:
             lead = "–" if row["lead"] is None else f"{row['lead']:.0f}"
-            table.add_row(
-                row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead
-            )
+            table.add_row(row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead)
         console.print(table)
     console.print("\n".join(_accuracy_lines(result, result["gated"])), highlight=False)

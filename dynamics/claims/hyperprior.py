@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import sympy as sp
 
 from dynamics import hyperprior
@@ -71,7 +73,7 @@ def numeric() -> Outcome:
                 options={"xatol": 1e-12},
             )
             minima.append((theta, float(found.fun)))
-        for (t0, m0), (t1, m1) in zip(minima, minima[1:], strict=False):
+        for (t0, m0), (t1, m1) in itertools.pairwise(minima):
             error = abs((m1 - m0) / (t1 - t0) + float(sp.log(gamma)))
             worst, cases = max(worst, error), cases + 1
             if error > 1e-6:

@@ -69,10 +69,7 @@ def test_provenance_says_not_official_and_is_the_same_for_the_same_content(tmp_p
     binary = data.load_cifar10(tmp_path, records=RECORDS)  # the first choice where both are there
     python = data.load_cifar10(tmp_path / "cifar-10-batches-py", records=RECORDS)
     assert binary.provenance == python.provenance
-    assert (
-        "CIFAR-10, not the official files (checksums differ; pixels may have been recompressed)"
-        in binary.provenance
-    )
+    assert "CIFAR-10, not the official files (checksums differ; pixels may have been recompressed)" in binary.provenance
     assert "20 train and 4 test images, content sha256 " in binary.provenance
     path = tmp_path / "cifar-10-batches-bin" / "test_batch.bin"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
