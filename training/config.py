@@ -54,6 +54,8 @@ class Validate:
     """Weight decay λ."""
     gate_lr: float = 0.5
     """Gates' learning rate; follows the same schedule."""
+    hold: int = 0
+    """Steps at the start in which θ does not move: an untrained network needs none of its layers yet."""
 
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     """How couplings are measured."""
@@ -78,7 +80,7 @@ class Validate:
         _require("theta_start", self.theta_start, "in (0, 1]", lambda v: 0 < v <= 1)
         for name in ("epochs", "batch"):
             _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
-        for name in ("threads", "seed"):
+        for name in ("threads", "seed", "hold"):
             _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
 
 
@@ -90,7 +92,12 @@ def _require(name: str, value: float, allowed: str, test: object) -> None:
 PRESETS: dict[str, Validate] = {
     "digits": Validate(
         preset="digits",
-        epochs=60,
+        width=8,
+        nu=0.5,
+        alpha=0.2,
+        epochs=120,
+        gate_lr=1.5,
+        hold=66,
         tracker=TrackerSettings(warmup=300, window=150, every=15),
     ),
     "cifar10-quick": Validate(
@@ -99,6 +106,8 @@ PRESETS: dict[str, Validate] = {
         depth=20,
         epochs=8,
         batch=128,
+        gate_lr=1.0,
+        hold=390,
     ),
 }
 

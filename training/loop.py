@@ -112,7 +112,8 @@ def train(
                 if record is not None:
                     gating.on_record(record)
                 gate_optimizer.lr = config.gate_lr * factor
-                gate_optimizer.step(difference + cost)
+                if step >= config.hold:
+                    gate_optimizer.step(difference + cost)
             optimizer.step()
             total += loss.detach()
             step += 1
