@@ -82,9 +82,7 @@ def define(
         members: for each argument the names of the symbols it carries.
     """
     places = {
-        member: sp.Symbol(f"{argument}_{i}")
-        for argument in arguments
-        for i, member in enumerate(members[argument])
+        member: sp.Symbol(f"{argument}_{i}") for argument in arguments for i, member in enumerate(members[argument])
     }
     plain = [e.subs({s: places[s.name] for s in e.free_symbols}) for e in map(sp.sympify, expressions)]
     shared, reduced = sp.cse(plain, symbols=sp.numbered_symbols("part_"))

@@ -125,9 +125,7 @@ def integrate(
     return collect(fates, when, steps, final, path if len(wanted) else None, shape)
 
 
-def prepare(
-    gate: Gate, *state: Array
-) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...], tuple[int, ...]]:
+def prepare(gate: Gate, *state: Array) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...], tuple[int, ...]]:
     """States as (component, index), parameters as flat arrays of one value or one a state, and the shape.
 
     Raises:

@@ -5,7 +5,8 @@ environment.json  versions, machine, git commit, command
 scalars.jsonl     one JSON object a line, appended as training goes
 gates.zarr        gate histories
 checkpoint.pt     the last state of network and gates
-table.json        what the audit found
+gate_paths.json   gate paths, small enough to keep beside the table
+    table.json        what the audit found
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON with two-space indent, written atomically."""
-    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """JSON, indented unless it is long, written atomically."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) < 20_000:
+        text = json.dumps(value, ensure_ascii=False, indent=1)
+    write_atomically(path, (text + "\n").encode())
 
 
 class RunFolder:

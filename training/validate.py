@@ -24,6 +24,7 @@ from training.history import History, open_history
 from training.loop import Gating, Trained, train
 from training.networks import ResNet
 from training.optimizer import weight_optimizer
+from training.paths import gate_paths
 from training.progress import Progress
 from training.rundir import RunFolder, environment
 from training.structure import structure_of
@@ -97,7 +98,9 @@ def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: Run
                 Gating(gates, structure, history.append),
                 on_epoch,
             )
-    tables = audit(open_history(store), config.tracker.warmup)
+    done = open_history(store).load()
+    folder.json("gate_paths.json", gate_paths(done, config.tracker.warmup))
+    tables = audit(done, config.tracker.warmup)
     return {
         "preset": config.preset,
         "data": dataset.provenance,

@@ -35,9 +35,7 @@ BILINEAR_SETS = (
 )  # fmt: skip
 
 
-def near_and_far(
-    margin: Margin, norms: Sequence[NDArray[np.float64]], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def near_and_far(margin: Margin, norms: Sequence[NDArray[np.float64]], rng: np.random.Generator) -> NDArray[np.float64]:
     """θ for each given norm: every second one anywhere, the others within 10⁻⁵·⁵ … 10⁻¹ of the separatrix."""
     count = len(norms[0])
     separatrix = 0.5 - margin(*norms, np.full(count, 0.5))  # margins are distances along θ
@@ -163,9 +161,7 @@ def bilinear_basin() -> Outcome:
     return exact_basin(bilinear_gates(), symmetric, lambda gate: gate.margin, count=10_000)
 
 
-@claim(
-    "bilinear-never-wrong", "for the bilinear gate every certified state goes to zero, ρ_in ≠ ρ_out", "simulation"
-)
+@claim("bilinear-never-wrong", "for the bilinear gate every certified state goes to zero, ρ_in ≠ ρ_out", "simulation")
 def bilinear_never_wrong() -> Outcome:
     """Random constants and random unequal norms."""
     gate, norms = asymmetric_case(60_000)

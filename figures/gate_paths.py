@@ -1,0 +1,53 @@
+"""Gate paths of a run in the (ρ, θ) plane, with the moment at which the half-plane certificate flagged them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.style import BLACK, BLUE, GREY, ORANGE, figure
+
+CAPTION = (
+    "Gates of a shadow run, units left, layers right: weight norm against θ from start to end (one line a gate). "
+    "Blue: ended dead; grey: ended alive; orange: in between. Circles: where the half-plane rule first certified the "
+    "gate. Nothing was removed."
+)
+
+
+def draw(results: Path) -> Figure:
+    """Draws `gate_paths.json` of a run folder or a folder of committed results.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    paths = json.loads((results / "gate_paths.json").read_text())
+    table = json.loads((results / "table.json").read_text())
+    rho, theta = np.asarray(paths["rho"], dtype=float), np.asarray(paths["theta"], dtype=float)  # [step, gate]
+    is_layer, flag = np.asarray(paths["is_layer"]), np.asarray(paths["certified"])
+    steps = np.asarray(paths["steps"])
+    drawing, panels = figure(columns=2, height=3.0)
+    for axes, chosen, kind in zip(panels, (~is_layer, is_layer), ("unit", "layer"), strict=True):
+        _panel(axes, steps, rho[:, chosen], theta[:, chosen], flag[chosen])
+        row = next(row for row in table[f"{kind}s"] if row["rule"] == "half-plane")
+        axes.set(xlabel=f"weight norm ρ of the {kind}", ylabel="gate probability θ", ylim=(-0.02, 1.02))
+        axes.set_title(
+            f"{row['gates']} {kind} gates: {row['dead']} ended dead, {row['flagged']} certified, {row['wrong']} wrongly"
+        )
+    drawing.suptitle(
+        f"{table['preset']}, seed {table['seed']}, {table['epochs']} epochs, {table['steps']} steps", fontsize=8
+    )
+    return drawing
+
+
+def _panel(axes: Axes, steps: np.ndarray, rho: np.ndarray, theta: np.ndarray, flag: np.ndarray) -> None:
+    for gate in range(rho.shape[1]):
+        end = theta[-1, gate]
+        colour, alpha = (BLUE, 0.5) if end <= 0.01 else (GREY, 0.35) if end > 0.5 else (ORANGE, 0.5)
+        axes.plot(rho[:, gate], theta[:, gate], color=colour, alpha=alpha, linewidth=0.5)
+        if flag[gate] >= 0:
+            at = int(np.searchsorted(steps, flag[gate]))
+            axes.plot(rho[at, gate], theta[at, gate], "o", color=BLACK, markersize=2.2, markerfacecolor="white")
