@@ -2,14 +2,14 @@
 
 The gates ξ_g ~ Ber(θ_g) are independent. A layer joins each of its inputs with each of its outputs: it costs (open
 inputs) × (open outputs) × (cost per pair), and nothing where its residual branch is shut. No gate occurs twice in
-such a product, so its expectation has θ in place of ξ. With s_X = Σ θ_i over the units of group X, and b the gate of
-the branch, a layer from X to Y contributes
+such a product, so its expectation has θ in place of ξ. With s_X = Σ θ_i over the units of group X, and b the gate
+of the branch, a layer from X to Y contributes
 
     multiply–accumulates   macs · s_X · s_Y · b
     parameters             (weights · s_X + per_output) · s_Y · b
 
-and a fixed number of channels takes the place of s where nothing is gated. So the polynomial is one in group sums and
-branch gates; all numbers below are generated from it.
+and a fixed number of channels takes the place of s where nothing is gated. So the polynomial is one in group sums
+and branch gates; all numbers below are generated from it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,23 @@ import sympy as sp
 
 from dynamics.numeric import Array, Operands, compile_expressions
 
-__all__ = ["Kind", "Layer", "Structure"]
+__all__ = ["Kind", "Layer", "Structure", "mixture", "pressure"]
 
 #: What is counted.
 Kind: TypeAlias = Literal["macs", "parameters"]
 
 #: Which gates act while R charges for units: all branches run. And while it charges for branches: all units do.
 Applied: TypeAlias = Literal["all", "units", "branches"]
+
+
+def mixture(macs: Array, parameters: Array, beta: Array) -> Array:
+    """C = (1 − β)·macs + β·parameters, of normalised counts or their derivatives; numbers or expressions."""
+    return (1 - beta) * macs + beta * parameters
+
+
+def pressure(by_units: Array, by_layers: Array, nu: Array, alpha: Array) -> Array:
+    """R = ν·[(1 − α)·by_units + α·by_layers], of complexities or their derivatives; numbers or expressions."""
+    return nu * ((1 - alpha) * by_units + alpha * by_layers)
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,15 @@ class Structure:
                 slopes[symbol].append(sp.diff(term, symbol))
         return tuple(sp.Add(*parts) for parts in slopes.values())
 
+    def regulariser(self, nu: sp.Expr, alpha: sp.Expr, beta: sp.Expr) -> sp.Expr:
+        """R(Θ) as an expression in `unit_symbols` and `branch_symbols`; `objective` is its numeric form."""
+
+        def complexity(applied: Applied) -> sp.Expr:
+            macs = self.polynomial("macs", applied) / self.full_macs
+            return mixture(macs, self.polynomial("parameters", applied) / self.full_parameters, beta)
+
+        return pressure(complexity("units"), complexity("branches"), nu, alpha)
+
     # ---- numeric
 
     def macs(self, theta: Array) -> Array:
@@ -193,7 +212,9 @@ class Structure:
         Raises:
             ValueError: for β outside [0, 1], or a Θ that `macs` refuses.
         """
-        return _like(theta, self._complexity(self._theta(theta), _fraction("beta", beta), "all"))
+        return _like(
+            theta, self._weighted(self._theta(theta), _fraction("beta", beta), "all", slopes=False)[..., 0]
+        )
 
     def objective(self, theta: Array, nu: float, alpha: float, beta: float) -> Array:
         """R(Θ) = ν·[(1 − α)·C(unit gates applied, layers on) + α·C(units on, layer gates applied)].
@@ -209,11 +230,7 @@ class Structure:
         Raises:
             ValueError: for a parameter outside its range, or a Θ that `macs` refuses.
         """
-        for_units, for_layers = _prices(nu, alpha)
-        beta, given = _fraction("beta", beta), self._theta(theta)
-        by_units = self._complexity(given, beta, "units")
-        by_layers = self._complexity(given, beta, "branches")
-        return _like(theta, for_units * by_units + for_layers * by_layers)
+        return _like(theta, self._charge(self._theta(theta), nu, alpha, beta, slopes=False)[..., 0])
 
     def costs(self, theta: Array, nu: float, alpha: float, beta: float) -> Array:
         """κ_g = ∂R/∂θ_g [..., G], what each gate is charged; see `objective`.
@@ -221,19 +238,16 @@ class Structure:
         Independent of Θ where no two gated groups meet in a layer (basic residual blocks); otherwise a gate's cost
         falls as its neighbours die.
         """
-        for_units, for_layers = _prices(nu, alpha)
-        beta, given = _fraction("beta", beta), self._theta(theta)
-        by_units = self._slopes(given, beta, "units")
-        by_layers = self._slopes(given, beta, "branches")
-        return _like(theta, self._per_gate(for_units * by_units + for_layers * by_layers))
+        return _like(theta, self._per_gate(self._charge(self._theta(theta), nu, alpha, beta, slopes=True)))
 
     def shares(self, beta: float) -> np.ndarray:
         """c_g = ∂C/∂θ_g with every gate open: the share of the full complexity that goes with gate g alone. [G]
 
-        The units of a group sum to the share of all layers that the group reads from or writes to.
+        The units of a group sum to what would go with all of them: every layer that reads or writes the group, but
+        for the parameters per output of a layer that reads it. A branch's share is that of all its layers.
         """
         given = self._theta(np.ones(self.gates))
-        return self._per_gate(self._slopes(given, _fraction("beta", beta), "all"))
+        return self._per_gate(self._weighted(given, _fraction("beta", beta), "all", slopes=True))
 
     # ---- evaluation
 
@@ -258,18 +272,18 @@ class Structure:
     def _count(self, kind: Kind, applied: Applied, theta: Array) -> Array:
         return self._evaluate(theta, kind, applied, slopes=False)[..., 0]
 
-    def _complexity(self, theta: Array, beta: float, applied: Applied) -> Array:
-        return self._weighted(theta, beta, applied, slopes=False)[..., 0]
-
-    def _slopes(self, theta: Array, beta: float, applied: Applied) -> Array:
-        """∂C/∂symbol, one column a symbol."""
-        return self._weighted(theta, beta, applied, slopes=True)
-
     def _weighted(self, theta: Array, beta: float, applied: Applied, slopes: bool) -> Array:
-        """(1 − β)·macs/full macs + β·parameters/full parameters, of the counts or of their slopes."""
-        macs = self._evaluate(theta, "macs", applied, slopes)
-        parameters = self._evaluate(theta, "parameters", applied, slopes)
-        return (1 - beta) / self.full_macs * macs + beta / self.full_parameters * parameters
+        """C, or ∂C/∂symbol with a column a symbol."""
+        macs = self._evaluate(theta, "macs", applied, slopes) / self.full_macs
+        return mixture(macs, self._evaluate(theta, "parameters", applied, slopes) / self.full_parameters, beta)
+
+    def _charge(self, theta: Array, nu: float, alpha: float, beta: float, slopes: bool) -> Array:
+        """R, or ∂R/∂symbol with a column a symbol."""
+        if not 0 <= nu < float("inf"):
+            raise ValueError(f"nu must be ≥ 0 and finite; got {nu}")
+        alpha, beta = _fraction("alpha", alpha), _fraction("beta", beta)
+        by_units = self._weighted(theta, beta, "units", slopes)
+        return pressure(by_units, self._weighted(theta, beta, "branches", slopes), nu, alpha)
 
     def _per_gate(self, columns: Array) -> Array:
         """Give every gate the column of the symbol it acts through: [..., symbols] → [..., G]."""
@@ -336,14 +350,6 @@ class _Columns:
         if not len(self._constants):
             return varying
         return xp.concatenate([constants, varying], -1)[..., xp.asarray(self._order, device=theta.device)]
-
-
-def _prices(nu: float, alpha: float) -> tuple[float, float]:
-    """The weights ν(1 − α) of unit pruning and να of layer pruning in R."""
-    if not 0 <= nu < float("inf"):
-        raise ValueError(f"nu must be ≥ 0 and finite; got {nu}")
-    alpha = _fraction("alpha", alpha)
-    return nu * (1 - alpha), nu * alpha
 
 
 def _fraction(name: str, value: float) -> float:
