@@ -1,0 +1,162 @@
+"""Claims about the expected objective: affine in each gate, so its minimisers are deterministic networks.
+
+Every check takes what it checks as an argument, so that the tests can hand it something wrong.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import sympy as sp
+
+from dynamics import objective
+from dynamics.claims.claim import Claim, Outcome, Status, claim, held, proved, refuted
+from dynamics.objective import (
+    GatedResidualNet,
+    Loss,
+    configurations,
+    difference,
+    expectation,
+    gate_symbols,
+    loss_table,
+)
+
+__all__ = ["CLAIMS", "check_affine", "check_constant_lines", "check_difference", "check_mixture", "check_vertices"]
+
+#: E[ℓ] as a function of the loss and Θ: the correct one, or one to refute.
+Expectation = Callable[[Loss, Sequence[sp.Expr]], sp.Expr]
+
+GATES = range(1, 5)
+TABLES = "any loss: a free symbol for each configuration, G = 1 … 4; larger G by conditioning on the other gates"
+
+
+def check_affine(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Outcome:
+    """∂²value/∂θ_g² = 0 for every gate."""
+    for symbol in theta:
+        curvature = sp.expand(sp.diff(value, symbol, 2))
+        if curvature != 0:
+            return refuted(scope, {"gate": symbol.name, "second derivative": str(curvature)})
+    return proved(scope, cases=len(theta))
+
+
+def check_difference(expected: Expectation) -> Outcome:
+    """∂E[ℓ]/∂θ_g against E[ℓ|ξ_g=1] − E[ℓ|ξ_g=0], each from its own definition; the latter is free of θ_g."""
+    cases = 0
+    for gates in GATES:
+        theta, loss = gate_symbols(gates), loss_table(gates)
+        value = expected(loss, theta)
+        for g, symbol in enumerate(theta):
+            by_definition = difference(loss, theta, g)
+            remainder = sp.expand(sp.diff(value, symbol) - by_definition)
+            if remainder != 0 or symbol in by_definition.free_symbols:
+                return refuted(TABLES, {"gates": gates, "gate": g, "remainder": str(remainder)})
+            cases += 1
+    return proved(TABLES, cases=cases)
+
+
+def check_mixture(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Outcome:
+    """value(Θ) = Σ_v P(v)·value(v) over the vertices v: a mean of vertex values is not below the least of them."""
+
+    def at_vertex(xi: objective.Configuration) -> sp.Expr:
+        return value.subs(dict(zip(theta, xi, strict=True)))
+
+    remainder = sp.expand(value - expectation(at_vertex, theta))
+    if remainder != 0:
+        return refuted(scope, {"value minus mean over vertices": str(remainder)[:200]})
+    return proved(scope, cases=2 ** len(theta))
+
+
+def check_constant_lines(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Outcome:
+    """value(Θ + t·e_g) = value(Θ) + t·∂value/∂θ_g: a zero derivative means no change along the whole line."""
+    step = sp.Symbol("t", real=True)
+    for symbol in theta:
+        along = value.subs(symbol, symbol + step)
+        remainder = sp.expand(along - value - step * sp.diff(value, symbol))
+        if remainder != 0:
+            return refuted(scope, {"gate": symbol.name, "change beyond the derivative": str(remainder)[:200]})
+    return proved(scope, cases=len(theta))
+
+
+def check_vertices(expected: Expectation, seed: int = 0, tables: int = 40) -> Outcome:
+    """On random loss tables, no point of a grid in the cube lies below the best vertex."""
+    rng, cases, smallest, scope = np.random.default_rng(seed), 0, np.inf, "random tables, grid with step 1/6"
+    for gates in GATES:
+        theta, table = gate_symbols(gates), loss_table(gates)
+        symbols = [table(xi) for xi in configurations(gates)]
+        value = sp.lambdify([theta, symbols], expected(table, theta), "numpy")
+        grid = np.array(list(itertools.product(np.linspace(0, 1, 7), repeat=gates))).T  # [gate, point]
+        for _ in range(tables):
+            losses = rng.normal(size=2**gates)
+            values = np.broadcast_to(value(list(grid), losses), grid.shape[1:])
+            gap = float(values.min() - losses.min())
+            smallest, cases = min(smallest, gap), cases + 1
+            if gap < -1e-12:
+                worst = grid[:, values.argmin()].tolist()
+                return refuted(
+                    scope, {"losses": losses.tolist(), "theta": worst, "below the best vertex by": -gap}
+                )
+    return held(scope, cases=cases, margin=smallest + 1e-12)
+
+
+@claim(
+    "objective-affine",
+    "∂²J/∂θ_g² = 0 for the gated residual net x + ξ_L Σ ξ_k v_k tanh(u_k x) with squared loss, decay and R",
+    "symbolic",
+)
+def affine() -> Outcome:
+    """All weights, inputs, targets, λ, ν, α, β free; two units and a layer gate, two samples."""
+    net = GatedResidualNet(units=2, samples=2)
+    return check_affine(
+        net.objective(), net.theta, "all weights, data and prices of the net with 2 units, 2 samples"
+    )
+
+
+@claim("objective-affine-general", "E[ℓ] has degree one in each θ_g, whatever the loss ℓ(ξ)", "symbolic")
+def affine_general() -> Outcome:
+    """A free symbol for each configuration; the case G = 1 with conditional means as its table gives every G."""
+    cases = 0
+    for gates in GATES:
+        theta = gate_symbols(gates)
+        outcome = check_affine(expectation(loss_table(gates), theta), theta, TABLES)
+        if outcome.status != Status.PROVED:
+            return outcome
+        cases += gates
+    return proved(TABLES, cases=cases)
+
+
+@claim("objective-difference", "∂E[ℓ]/∂θ_g = E[ℓ|ξ_g=1] − E[ℓ|ξ_g=0], and it is free of θ_g", "symbolic")
+def gate_difference() -> Outcome:
+    """See `check_difference`."""
+    return check_difference(expectation)
+
+
+@claim(
+    "objective-vertex",
+    "J at Θ is the mean of J over the vertices, so its minimum is at a vertex; at an interior stationary point J "
+    "is constant along each coordinate line, so no interior minimum is strict",
+    "symbolic",
+)
+def vertex() -> Outcome:
+    """On the residual net with decay and R, and on arbitrary loss tables."""
+    net, cases = GatedResidualNet(units=2, samples=1), 0
+    subjects = [(net.objective(), net.theta)]
+    subjects += [(expectation(loss_table(gates), gate_symbols(gates)), gate_symbols(gates)) for gates in GATES]
+    scope = f"the residual net with 2 units; and {TABLES}"
+    for value, theta in subjects:
+        for check in (check_mixture, check_constant_lines):
+            outcome = check(value, theta, scope)
+            if outcome.status != Status.PROVED:
+                return outcome
+            cases += outcome.cases or 0
+    return proved(scope, cases=cases)
+
+
+@claim("objective-vertex-numeric", "no point of a grid in the cube lies below the best vertex", "random tables")
+def vertex_numeric() -> Outcome:
+    """See `check_vertices`."""
+    return check_vertices(expectation)
+
+
+CLAIMS: tuple[Claim, ...] = (affine, affine_general, gate_difference, vertex, vertex_numeric)
