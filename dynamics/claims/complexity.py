@@ -1,7 +1,7 @@
 """Claims about expected complexity: the polynomial against counts that know nothing of it.
 
-The checks take the structure whose polynomial is judged and, apart from it, the network that is counted. The claims
-pass the same one twice; the tests also a wrong one.
+The checks take the structure whose polynomial is judged and, apart from it, the network that is counted. The
+claims pass the same one twice; the tests also a wrong one.
 """
 
 from __future__ import annotations
