@@ -10,13 +10,16 @@ are not frozen early. With N samples and a mean loss the cost of a gate is κ = 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from types import ModuleType
 
+import numpy as np
 import sympy as sp
 
+from dynamics.numeric import Array, Operands, compile_expressions, operands
 from dynamics.ode import COST, THETA
 
-__all__ = ["GAMMA", "PI", "SAMPLES", "THETA", "cost_from_gamma", "gamma_from_cost"]
+__all__ = ["GAMMA", "PI", "SAMPLES", "THETA", "cost_from_gamma", "gamma_from_cost", "log_gamma_from_cost"]
 
 PI = sp.Symbol("pi", positive=True)
 GAMMA = sp.Symbol("gamma", positive=True)
@@ -59,12 +62,15 @@ def cost_of(gamma: sp.Expr) -> sp.Expr:
     return -sp.log(gamma) / SAMPLES
 
 
-def gamma_from_cost(cost: float, samples: int) -> float:
+def gamma_from_cost(cost: Array, samples: int) -> Array:
     """The hyper-prior's γ behind a gate cost κ for N training samples.
 
+    Real costs give very small γ: it underflows to 0 where Nκ > 745, which a layer gate's cost on 50,000 samples
+    easily does. `log_gamma_from_cost` keeps its digits there.
+
     Args:
-        cost: κ ≥ 0, nats of mean loss.
-        samples: N ≥ 1.
+        cost: κ ≥ 0 and finite, nats of mean loss; a number or an array with one entry a gate.
+        samples: N, an integer ≥ 1.
 
     Raises:
         ValueError: outside these ranges.
@@ -73,21 +79,49 @@ def gamma_from_cost(cost: float, samples: int) -> float:
         >>> gamma_from_cost(1e-3, 1000)
         0.36787944117144233
     """
-    if not cost >= 0:
-        raise ValueError(f"cost must be ≥ 0; got {cost}")
-    if samples < 1:
-        raise ValueError(f"samples must be ≥ 1; got {samples}")
-    return float(gamma_of().subs({COST: cost, SAMPLES: samples}))
+    return _evaluate(_gamma, COST, cost, "≥ 0 and finite", lambda v, xp: (v >= 0) & xp.isfinite(v), samples)
 
 
-def cost_from_gamma(gamma: float, samples: int) -> float:
-    """The gate cost κ = −ln γ / N that a hyper-prior with 0 < γ ≤ 1 stands for.
+def log_gamma_from_cost(cost: Array, samples: int) -> Array:
+    """ln γ = −Nκ, for costs whose γ is too small for a float; arguments as for `gamma_from_cost`.
+
+    Example:
+        >>> gamma_from_cost(0.02, 50_000), log_gamma_from_cost(0.02, 50_000)
+        (0.0, -1000.0)
+    """
+    return _evaluate(_log_gamma, COST, cost, "≥ 0 and finite", lambda v, xp: (v >= 0) & xp.isfinite(v), samples)
+
+
+def cost_from_gamma(gamma: Array, samples: int) -> Array:
+    """The gate cost κ = −ln γ / N that a hyper-prior with 0 < γ ≤ 1 stands for; a number or an array.
 
     Raises:
-        ValueError: if γ is not in (0, 1] (a larger one would pay for gates), or N < 1.
+        ValueError: if γ is not in (0, 1] (a larger one would pay for gates), or N is no integer ≥ 1.
     """
-    if not 0 < gamma <= 1:
-        raise ValueError(f"gamma must be in (0, 1]; got {gamma}")
-    if samples < 1:
-        raise ValueError(f"samples must be ≥ 1; got {samples}")
-    return -math.log(gamma) / samples
+    return _evaluate(_cost, GAMMA, gamma, "in (0, 1]", lambda v, xp: (v > 0) & (v <= 1), samples)
+
+
+_gamma = compile_expressions([COST, SAMPLES], [gamma_of()])
+_log_gamma = compile_expressions([COST, SAMPLES], [sp.log(gamma_of())])
+_cost = compile_expressions([GAMMA, SAMPLES], [cost_of(GAMMA)])
+
+
+def _evaluate(
+    function: Callable[[Operands], tuple[Array, ...]],
+    symbol: sp.Symbol,
+    value: Array,
+    allowed: str,
+    test: Callable[[Array, ModuleType], Array],
+    samples: int,
+) -> Array:
+    """Check the arguments, then call; a plain number comes back as one."""
+    if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
+        raise ValueError(f"samples must be an integer ≥ 1; got {samples}")
+    given = operands({symbol.name: value}, {SAMPLES.name: int(samples)})
+    checked = given[symbol.name]
+    bad = ~test(checked, given.xp)
+    if bool(bad.any()):
+        raise ValueError(f"{symbol.name} must be {allowed}; got {float(checked[bad].reshape(-1)[0])}")
+    (result,) = function(given)
+    # −ln 1 is −0.0 in floating point; a cost of nothing is 0.
+    return float(result) + 0.0 if isinstance(value, float | int) else result + 0.0
