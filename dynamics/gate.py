@@ -10,7 +10,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import ModuleType
-from typing import ClassVar, Self
+from typing import Self
 
 from dynamics.numeric import Array, Operands, compile_expressions, operands
 from dynamics.ode import COST, COUPLING, DECAY, RATE, GateSystem
@@ -35,7 +35,7 @@ class Gate(ABC):
             that do not broadcast.
     """
 
-    system: ClassVar[GateSystem]
+    system: GateSystem
 
     def __init__(self, *, decay: Array, coupling: Array, cost: Array, rate: Array) -> None:
         self.parameters: dict[str, Array] = {
@@ -82,7 +82,7 @@ class Gate(ABC):
             ValueError: if θ leaves [0, 1], a norm is negative, anything is NaN, or shapes do not broadcast.
         """
         given = self._state(*state)
-        *weights, theta_dot = _field(type(self))(given)
+        *weights, theta_dot = _field(self.system)(given)
         theta = given.broadcast(given["theta"])[0]
         outward = ((theta <= 0) & (theta_dot < 0)) | ((theta >= 1) & (theta_dot > 0))
         return (*weights, given.xp.where(outward, given.xp.zeros_like(theta_dot), theta_dot))
@@ -138,9 +138,8 @@ def _require(
 
 
 @functools.cache
-def _field(kind: type[Gate]) -> Callable[[Operands], tuple[Array, ...]]:
-    system = kind.system
-    return compile_expressions([*system.state, DECAY, COUPLING, COST, RATE], system.field)
+def _field(system: GateSystem) -> Callable[[Operands], tuple[Array, ...]]:
+    return compile_expressions([*system.state, *system.parameters], system.field)
 
 
 @functools.cache

@@ -42,6 +42,12 @@ class GateSystem:
         return (*self.weights, THETA)
 
     @cached_property
+    def parameters(self) -> tuple[sp.Symbol, ...]:
+        """The gate's four constants, then whatever else D contains, sorted by name."""
+        own = self.difference.free_symbols - {*self.weights, DECAY, COUPLING, COST, RATE}
+        return (DECAY, COUPLING, COST, RATE, *sorted(own, key=lambda symbol: symbol.name))
+
+    @cached_property
     def field(self) -> tuple[sp.Expr, ...]:
         """Right-hand side, one expression for each component of `state`."""
         D = self.difference
