@@ -183,10 +183,13 @@ class Separatrix:
         self.log_size, self.shrink = at, shrink
         self.theta = shrink / alpha if alpha > 0 else math.inf
         if self.theta > 1:
-            beyond = np.flatnonzero((growth >= shrink) & (at < GRID))
-            if beyond.size:
-                left = max(GRID[beyond[0] - 1], at)
-                self.log_face = self._root(lambda x: self._point(x)[1] - shrink, left, GRID[beyond[0]])
+            beyond = np.flatnonzero(~(growth < shrink) & (at < GRID))
+            if beyond.size:  # NaN counts as reached, one grid step early
+                left, right = max(GRID[beyond[0] - 1], at), GRID[beyond[0]]
+                if math.isnan(growth[beyond[0]]):
+                    self.log_face = float(left)
+                else:
+                    self.log_face = self._root(lambda x: self._point(x)[1] - shrink, left, right)
 
     def _root(self, function: Callable[[float], float], low: float, high: float) -> float:
         if function(low) >= 0:
@@ -224,9 +227,7 @@ class Separatrix:
         speed = [0.0, self.rate * f[1] / s[1]]  # of θα − B; the first is μ_s = s₁α₀ + b
         for k in range(2, ORDER + 1):
             known = sum(s[j] * alpha[k - j] for j in range(k))  # speed_k without its s_k α₀
-            rest = (
-                self.rate * f[k] - known * s[1] - sum(speed[j] * (k + 1 - j) * s[k + 1 - j] for j in range(2, k))
-            )
+            rest = self.rate * f[k] - known * s[1] - sum(speed[j] * (k + 1 - j) * s[k + 1 - j] for j in range(2, k))
             s.append(rest / (k * speed[1] + alpha[0] * s[1]))
             speed.append(known + s[k] * alpha[0])
         return np.array(s), s[1] * alpha[0] / speed[1]
@@ -270,9 +271,8 @@ class Separatrix:
             return np.full_like(x, np.inf)
         near = np.clip(x, -self._radius, self._radius)
         found: Floats = np.polyval(self._expansion[0][::-1], near).astype(np.float64)
-        for side, branch in ((x < -self._radius, "_left"), (x > self._radius, "_right")):
-            if side.any():
-                found[side] = getattr(self, branch)(x[side])
+        for side, branch in ((x < -self._radius, self._left), (x > self._radius, self._right)):
+            found[side] = branch(x[side])
         if self.reduced.stays_at_zero:
             found[np.isneginf(x)] = np.inf
         return found
