@@ -212,9 +212,7 @@ class Structure:
         Raises:
             ValueError: for β outside [0, 1], or a Θ that `macs` refuses.
         """
-        return _like(
-            theta, self._weighted(self._theta(theta), _fraction("beta", beta), "all", slopes=False)[..., 0]
-        )
+        return _like(theta, self._weighted(self._theta(theta), _fraction("beta", beta), "all", slopes=False)[..., 0])
 
     def objective(self, theta: Array, nu: float, alpha: float, beta: float) -> Array:
         """R(Θ) = ν·[(1 − α)·C(unit gates applied, layers on) + α·C(units on, layer gates applied)].

@@ -34,11 +34,11 @@ def draw(_: Path) -> Figure:
         axes, gate, state, [(0.03, 0.9), (0.25, 0.5), (0.68, 0.04), (0.12, 0.9), (0.3, 0.6), (0.8, 0.04)], horizon=60.0
     )
     rho, theta = np.meshgrid(np.linspace(1e-6, TOP, 241), np.linspace(0, 1, 241))
-    rho_dot, _, theta_dot = gate.field(rho, rho, np.clip(theta, 1e-9, 1 - 1e-9))
-    for values, colour in ((gate.margin(rho, rho, theta), BLUE), (rho_dot, GREEN), (theta_dot, ORANGE)):
+    derivative = gate.field(rho, rho, np.clip(theta, 1e-9, 1 - 1e-9))
+    for values, colour in ((gate.margin(rho, rho, theta), BLUE), (derivative[0], GREEN), (derivative[-1], ORANGE)):
         style = "solid" if colour == BLUE else "dashed"
         axes.contour(rho, theta, values, levels=[0.0], colors=colour, linestyles=style, linewidths=1.4)
-    rho_star, _, theta_star = (float(value) for value in gate.saddle)
+    rho_star, theta_star = float(gate.saddle[0]), float(gate.saddle[-1])
     axes.plot(rho_star, theta_star, "s", color=RED, markersize=4)
     axes.set(xlim=(0, TOP), ylim=(0, 1), xlabel="weight norms ρ_in = ρ_out", ylabel="gate probability θ")
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}

@@ -163,9 +163,7 @@ def check_monte_carlo(claimed: Structure, counted: Structure, seed: int = 0, sam
             score = abs(float(function(theta)) - counts.mean()) / (counts.std(ddof=1) / samples**0.5)
             worst, cases = max(worst, float(score)), cases + 1
             if score > 5:
-                return refuted(
-                    scope, {"kind": kind, "theta": theta[:10].tolist(), "standard errors": float(score)}
-                )
+                return refuted(scope, {"kind": kind, "theta": theta[:10].tolist(), "standard errors": float(score)})
     return held(scope, cases=cases, margin=5 - worst)
 
 
@@ -258,9 +256,7 @@ def multilinear() -> Outcome:
     return proved(", ".join([*small(), *large()]) + ": every group sum and branch gate", cases=merged.cases)
 
 
-@claim(
-    "complexity-enumeration", "the polynomial counts every masked network exactly, and is the mean", "brute force"
-)
+@claim("complexity-enumeration", "the polynomial counts every masked network exactly, and is the mean", "brute force")
 def enumeration() -> Outcome:
     """Small residual, bottleneck, chain and dense nets, all 2^G masks, pair by pair."""
     return all_of({name: check_enumeration(net, net) for name, net in small().items()})

@@ -141,9 +141,7 @@ def simulate(
     Escape is looked at first, with θ before it is clipped at 0, as in the theorem. With `absorb=False` a path
     goes on from θ = 0 and only escapes or stays open.
     """
-    decay, coupling, cost, rate = (
-        float(setting.gate.parameters[k]) for k in ("decay", "coupling", "cost", "rate")
-    )
+    decay, coupling, cost, rate = (float(setting.gate.parameters[k]) for k in ("decay", "coupling", "cost", "rate"))
     ratios = {RATIO: decay / coupling, SADDLE_RHO: cost / coupling, RATE: rate}
     level = float(scaled_margin().subs({**ratios, RHO: 0, THETA: 0}))
     share = float(noise.weight_share().subs(ratios))
@@ -208,9 +206,7 @@ def vector_settings(count: int, rng: np.random.Generator) -> Iterator[Setting]:
         share = float(noise.weight_share().subs({RATIO: _ratio(gate), RATE: float(gate.parameters["rate"])}))
         foot = float(gate.saddle[0]) + float(gate.saddle[1]) / share
         drift = max(float(gate.coupling), float(gate.parameters["decay"]) * foot)
-        setting = Setting(
-            gate, rho, theta, h, sigma_rho, sigma_theta, "normal", d, (drift + sigma_rho * d**0.5) ** 2
-        )
+        setting = Setting(gate, rho, theta, h, sigma_rho, sigma_theta, "normal", d, (drift + sigma_rho * d**0.5) ** 2)
         if 0.02 < setting.bound() < 0.9:
             found += 1
             yield setting
@@ -262,9 +258,7 @@ def compare(cases: list[Setting], paths: int, seed: int, bound: Bound = escape_p
     return held(scope, cases=len(cases), margin=min(slack))
 
 
-@claim(
-    "noise-bound", "the frequency of escapes of (w, θ) under SGD is never above the escape bound", "Monte Carlo"
-)
+@claim("noise-bound", "the frequency of escapes of (w, θ) under SGD is never above the escape bound", "Monte Carlo")
 def bound_holds() -> Outcome:
     """One weight with a sign, D = −ηw; normal, two-point and uniform noise."""
     return compare(list(settings(30, np.random.default_rng(11))), paths=20_000, seed=12)

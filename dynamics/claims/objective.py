@@ -94,9 +94,7 @@ def check_vertices(expected: Expectation, seed: int = 0, tables: int = 40) -> Ou
             smallest, cases = min(smallest, gap), cases + 1
             if gap < -1e-12:
                 worst = grid[:, values.argmin()].tolist()
-                return refuted(
-                    scope, {"losses": losses.tolist(), "theta": worst, "below the best vertex by": -gap}
-                )
+                return refuted(scope, {"losses": losses.tolist(), "theta": worst, "below the best vertex by": -gap})
     return held(scope, cases=cases, margin=smallest + 1e-12)
 
 
@@ -108,9 +106,7 @@ def check_vertices(expected: Expectation, seed: int = 0, tables: int = 40) -> Ou
 def affine() -> Outcome:
     """All weights, inputs, targets, λ, ν, α, β free; two units and a layer gate, two samples."""
     net = GatedResidualNet(units=2, samples=2)
-    return check_affine(
-        net.objective(), net.theta, "all weights, data and prices of the net with 2 units, 2 samples"
-    )
+    return check_affine(net.objective(), net.theta, "all weights, data and prices of the net with 2 units, 2 samples")
 
 
 @claim("objective-affine-general", "E[ℓ] has degree one in each θ_g, whatever the loss ℓ(ξ)", "symbolic")

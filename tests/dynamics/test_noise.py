@@ -70,9 +70,7 @@ def test_gate_form_is_the_scalar_form():
     phi = float(GATE.margin(0.2, 0.1))
     sigma = math.hypot(0.7, share * 0.3)
     by_hand = reference(phi, float(GATE.eigenvalues[-1]), 0.05, sigma)
-    assert float(escape_exponent(GATE, 0.2, 0.1, step=0.05, sigma_rho=0.3, sigma_theta=0.7)) == pytest.approx(
-        by_hand
-    )
+    assert float(escape_exponent(GATE, 0.2, 0.1, step=0.05, sigma_rho=0.3, sigma_theta=0.7)) == pytest.approx(by_hand)
 
 
 def test_small_steps_approach_the_limit_formula():
@@ -99,14 +97,10 @@ def test_vector_correction_by_hand():
 
 def test_edges():
     at = {"unstable_rate": 1.0, "step": 0.1}
-    exponents = [
-        float(exponent_from_margin(p, noise=s, **at)) for p, s in ((-1, 0), (0, 0), (1, 0), (-math.inf, 1))
-    ]
+    exponents = [float(exponent_from_margin(p, noise=s, **at)) for p, s in ((-1, 0), (0, 0), (1, 0), (-math.inf, 1))]
     assert exponents == [math.inf, 0, 0, math.inf]
     assert float(exponent_from_margin(-1.0, unstable_rate=0.0, step=0.1, noise=1.0)) == 0  # a random walk returns
-    assert float(exponent_from_margin(-1.0, unstable_rate=0.0, step=0.1, noise=1.0, steps=50)) == pytest.approx(
-        1.0
-    )
+    assert float(exponent_from_margin(-1.0, unstable_rate=0.0, step=0.1, noise=1.0, steps=50)) == pytest.approx(1.0)
     unpulled = LinearGate(decay=1.0, coupling=0.0, cost=1.0, rate=1.0)
     free = LinearGate(decay=1.0, coupling=1.0, cost=0.0, rate=1.0)
     no_decay = LinearGate(decay=0.0, coupling=1.0, cost=1.0, rate=1.0)
@@ -147,9 +141,7 @@ def test_torch_and_numpy_agree(dtype):
 def test_a_gate_does_not_depend_on_its_batch():
     gates = LinearGate(decay=1.0, coupling=np.array([1.0, 2.0, 3.0]), cost=1.0, rate=1.0)
     batch = escape_probability(gates, 0.1, 0.1, step=0.1, **NOISE)
-    alone = [
-        float(escape_probability(GATE.with_coupling(c), 0.1, 0.1, step=0.1, **NOISE)) for c in (1.0, 2.0, 3.0)
-    ]
+    alone = [float(escape_probability(GATE.with_coupling(c), 0.1, 0.1, step=0.1, **NOISE)) for c in (1.0, 2.0, 3.0)]
     assert batch.tolist() == alone
 
 
@@ -203,9 +195,7 @@ def test_a_doubled_exponent_is_refuted():
 
 def test_a_bound_without_the_weights_noise_is_refuted():
     cases = list(claims.settings(12, np.random.default_rng(1)))
-    outcome = claims.compare(
-        cases, 10_000, 2, bound=lambda *a, **k: escape_probability(*a, **{**k, "sigma_rho": 0.0})
-    )
+    outcome = claims.compare(cases, 10_000, 2, bound=lambda *a, **k: escape_probability(*a, **{**k, "sigma_rho": 0.0}))
     assert outcome.status is Status.REFUTED
 
 

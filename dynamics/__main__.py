@@ -1,0 +1,28 @@
+"""`python -m dynamics verify|basin …`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {"verify": "dynamics.verify_command", "basin": "dynamics.basin_command"}
+
+
+def main() -> int:
+    """Dispatch to a command; exit status 2 for an unknown one, 130 for an interruption."""
+    usage = f"usage: python -m dynamics {{{','.join(COMMANDS)}}} …   (--help after a command lists its settings)"
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(usage)
+        return 0 if len(sys.argv) > 1 else 2
+    if sys.argv[1] not in COMMANDS:
+        print(f"unknown command {sys.argv[1]!r}; {usage}", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(COMMANDS[sys.argv[1]]).main(sys.argv[2:])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
