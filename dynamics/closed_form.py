@@ -23,6 +23,8 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
+from dynamics.objective import gate_symbols
+
 __all__ = ["GatedSum", "gated_regression", "teacher_student"]
 
 TARGET = sp.Symbol("y", real=True)
@@ -77,7 +79,7 @@ class GatedSum:
     @cached_property
     def thetas(self) -> tuple[sp.Symbol, ...]:
         """θ_k."""
-        return tuple(sp.Symbol(f"theta_{k}", nonnegative=True) for k in range(self.gates))
+        return gate_symbols(self.gates)
 
     @cached_property
     def masks(self) -> tuple[sp.Symbol, ...]:

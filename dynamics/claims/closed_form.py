@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy import stats
 
 from dynamics.claims.claim import Claim, Outcome, claim, held, proved, refuted, undecided
 from dynamics.closed_form import GatedSum, gated_regression, teacher_student
+from dynamics.objective import expectation
 from dynamics.path import projected_path
 from dynamics.stochastic import fit_order, sgd_paths, sup_distance
 
@@ -56,13 +56,11 @@ def start_of(model: GatedSum, seed: int = 3) -> np.ndarray:
 
 def enumerated(model: GatedSum, expressions: tuple[sp.Expr, ...]) -> tuple[sp.Expr, ...]:
     """Expectation over the masks, written out over all 2^G of them."""
-    totals = [sp.Integer(0)] * len(expressions)
-    for values in itertools.product((0, 1), repeat=model.gates):
-        pairs = list(zip(model.thetas, values, strict=True))
-        chance = sp.prod([t if v else 1 - t for t, v in pairs])
-        drawn = dict(zip(model.masks, values, strict=True))
-        totals = [total + chance * e.subs(drawn) for total, e in zip(totals, expressions, strict=True)]
-    return tuple(totals)
+
+    def mean(expression: sp.Expr) -> sp.Expr:
+        return expectation(lambda xi: expression.subs(dict(zip(model.masks, xi, strict=True))), model.thetas)
+
+    return tuple(mean(expression) for expression in expressions)
 
 
 @claim(

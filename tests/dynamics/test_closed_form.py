@@ -190,9 +190,7 @@ def test_vectorised_sgd_is_the_plain_loop(name, momentum):
 
 def test_sgd_stays_in_the_cube_even_with_large_steps():
     model = MODELS["regression"]
-    _, states = sgd_paths(
-        model, claims.start_of(model), step=0.3, horizon=30.0, runs=5, rng=np.random.default_rng(0)
-    )
+    _, states = sgd_paths(model, claims.start_of(model), step=0.3, horizon=30.0, runs=5, rng=np.random.default_rng(0))
     assert states[..., 4:].min() >= 0 and states[..., 4:].max() <= 1
 
 

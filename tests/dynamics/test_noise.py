@@ -105,6 +105,8 @@ def test_edges():
     free = LinearGate(decay=1.0, coupling=1.0, cost=0.0, rate=1.0)
     no_decay = LinearGate(decay=0.0, coupling=1.0, cost=1.0, rate=1.0)
     assert float(escape_probability(unpulled, 5.0, 0.9, step=0.1, **NOISE)) == 0
+    endless = LinearGate(decay=1.0, coupling=math.inf, cost=1.0, rate=1.0)
+    assert float(escape_probability(endless, 0.1, 0.1, step=0.1, update_moment=1.0, **NOISE)) == 1
     assert float(escape_probability(free, 0.0, 0.5, step=0.1, **NOISE)) == 1
     assert float(escape_probability(no_decay, 0.1, 0.1, step=1e-3, update_moment=1.0, **NOISE)) == 1
     assert float(escape_probability(no_decay, 0.1, 0.1, step=1e-3, update_moment=1.0, smoothing=0.1, **NOISE)) < 1
