@@ -60,6 +60,8 @@ class GeneralGate(Gate):
     device; no gradient flows through them. They are accurate to about 1e-10 relative to the larger of 1 and the
     margin: a numerical certificate, not a proof.
 
+    The coupling may be ∞, and then nothing is certified.
+
     Raises:
         ValueError: if D is rough, does not vanish at zero weights, has a symbol without a value or a value
             without a symbol, if the weights are ambiguous, if two weights do not enter by their product, if D
@@ -148,8 +150,8 @@ class GeneralGate(Gate):
     def saddle(self) -> tuple[Array, ...]:
         """The saddle of the bounding system: (rho, theta), or (rho_in, rho_out, theta) with equal norms.
 
-        Infinite where there is none: D stays above −κ, or has no slope where it reaches it (then θ* = ∞ only).
-        NaN for κ = 0.
+        Infinite where there is none because D stays above −κ. NaN where nothing is certified for want of one: κ = 0,
+        an infinite coupling, D within rounding of −κ, or without a slope where it reaches −κ.
         """
         curves, shape = self._separatrices()
         log_size = np.array([c.log_size for c in curves])

@@ -33,8 +33,9 @@ __all__ = ["Branch", "Separatrix", "separatrix"]
 
 Floats = NDArray[np.float64]
 
-#: The curve is followed up to this height and down to this depth, in units of θ* and of the slope there.
-HIGHEST, LOWEST = 1e4, -1e12
+#: The curve is followed up to this height and down to this depth, in units of θ* and of the slope there. Where it
+#: is a slow manifold, which costs many steps, only a little beyond the strip: its sign is all that counts there.
+HIGHEST, LOWEST, BEYOND = 1e4, -1e12, 10.0
 
 
 class Branch:
@@ -99,7 +100,12 @@ class Branch:
             self.pieces.append(self.solver.dense_output())
             self.ends.append(float(self.solver.t))
             self.last = height
-            self.alive = self.solver.status == "running" and LOWEST < height / self.scale < HIGHEST
+            self.alive = self.solver.status == "running" and self._wanted(height)
+
+    def _wanted(self, height: float) -> bool:
+        if self.stiff:
+            return -BEYOND < height < BEYOND * (1 + self.scale)
+        return LOWEST < height / self.scale < HIGHEST
 
     def __call__(self, x: Floats) -> Floats:
         """θ at every x on this branch's side."""
@@ -125,8 +131,9 @@ class Separatrix:
         values: a number for each of its parameters, and for decay, cost and rate.
 
     Attributes:
-        log_size: ln z*; NaN where f does not reach κ (then nothing pulls, or nothing is certified).
-        theta: θ*, +∞ where the gain has no slope at z*.
+        log_size: ln z*; NaN where f does not reach κ (then nothing pulls), and where nothing is certified: κ = 0,
+            an infinite coupling, f within rounding of κ, or without a slope where it reaches κ.
+        theta: θ*.
         safe_everywhere: f stays below κ: θ falls at every state, and the whole strip is certified.
         log_limit: ln of the size up to which D is a valid bound (it and, for two weights, z f' do not fall).
         log_face: ln z₁ where the boundary starts on the face θ = 1, +∞ where the whole strip is certified.
@@ -140,9 +147,10 @@ class Separatrix:
         self.own = [values[symbol.name] for symbol in reduced.parameters]
         self.cost, self.rate = values["cost"], values["rate"]
         self.log_size, self.theta, self.log_face = math.nan, math.nan, math.inf
-        self.log_limit = self._find_limit()
         self.safe_everywhere = False
-        if self.cost > 0:
+        self.log_limit = math.inf
+        if self.cost > 0 and all(map(math.isfinite, self.own)):
+            self.log_limit = self._find_limit()
             self._find_saddle()
 
     # -- where things are -------------------------------------------------------------------------------------
@@ -180,8 +188,9 @@ class Separatrix:
             return
         at = self._root(lambda x: self._point(x)[0] - self.cost, GRID[first - 1], GRID[first])
         _, alpha, shrink = self._point(at)
-        self.log_size, self.shrink = at, shrink
-        self.theta = shrink / alpha if alpha > 0 else math.inf
+        if not self.reduced.series(math.exp(at), *self.own)[0] > 1e-9 * self.cost:
+            return
+        self.log_size, self.shrink, self.theta = at, shrink, shrink / alpha
         if self.theta > 1:
             beyond = np.flatnonzero(~(growth < shrink) & (at < GRID))
             if beyond.size:  # NaN counts as reached, one grid step early
@@ -267,8 +276,6 @@ class Separatrix:
     def height(self, log_size: Floats) -> Floats:
         """θ_sep through the saddle, not cut at 0 or 1. Sizes may be zero (ln z = −∞)."""
         x = np.asarray(log_size, dtype=np.float64) - self.log_size
-        if math.isinf(self.theta):  # no slope at z*: the curve lies above every θ
-            return np.full_like(x, np.inf)
         near = np.clip(x, -self._radius, self._radius)
         found: Floats = np.polyval(self._expansion[0][::-1], near).astype(np.float64)
         for side, branch in ((x < -self._radius, self._left), (x > self._radius, self._right)):
@@ -285,13 +292,15 @@ class Separatrix:
             pull, growth, shrink = self._point(self.log_size + x)
             return (theta * growth - shrink) / (self.rate * (pull - self.cost))
 
-        return Branch(inverse, (1.0, self.log_face - self.log_size), -1, -1.0, 1.0, stiff=False)
+        return Branch(inverse, (1.0, self.log_face - self.log_size), -1, -1e6, 1.0, stiff=False)
 
     def face_height(self, log_size: Floats) -> Floats:
-        """θ_sep right of z₁, for a boundary that starts on the face θ = 1; cut at θ = −1."""
+        """θ_sep right of z₁, for a boundary that starts on the face θ = 1."""
         x = np.asarray(log_size, dtype=np.float64) - self.log_size
-        face = self._face
-        face.reach(face.limit)
+        face, deepest = self._face, -1.0
+        while face.alive and face.last < x.max(initial=-np.inf):
+            face.reach(deepest)
+            deepest *= 2
         lowest = face.ends[-1]
         low, high = np.full_like(x, lowest), np.ones_like(x)
         for _ in range(60):  # x falls as θ rises
