@@ -142,6 +142,7 @@ def _vector_operations(n: int, m: int) -> str:
     out.append(function("interpolate_theta(s, r1, r2, r3, r4, r5)", hermite.replace("#", str(n - 1))))
     out.append(_coefficients(vector))
     out.append(function("with_theta(x, theta)", vector("x[#]", "theta")))
+    out.append(function("clamped(x)", vector("max(x[#], 0.0)", f"x[{n - 1}]")))
     out.append(function("scaled(x, c)", vector("x[#] * c", "1.0")))
     out.append(function("constant(value)", vector("value", "1.0")))
     out.append(function("least(x)", over("min", [f"x[{i}]" for i in norms])))

@@ -144,7 +144,7 @@ def solution(x, p, horizon, bound, times, path):
             mode, fate = -1, ZERO
         elif x[1] >= 1 and speed >= 0 and not released:
             mode, over = 1, coupling * coupling - decay * cost
-            if over > 0 or (over == 0 and speed > 0):  # θ* ≤ 1: ρ stays above ρ*
+            if over > 0:  # θ* < 1: ρ stays above ρ*. With θ* = 1 it tends to the saddle: undecided
                 fate = DIVERGED if coupling > bound * decay else ALIVE
             elif over < 0:  # ρ sinks to ρ*, where θ is released
                 length = math.log1p((x[0] - cost / coupling) / (cost / coupling - coupling / decay)) / decay

@@ -92,6 +92,11 @@ def with_theta(x: Vector, theta: float) -> Vector:
     raise NotImplementedError
 
 
+def clamped(x: Vector) -> Vector:
+    """Norms that the error tolerance made negative set to zero."""
+    raise NotImplementedError
+
+
 def scaled(x: Vector, c: float) -> Vector:
     """The norms times c, θ = 1."""
     raise NotImplementedError
@@ -253,7 +258,9 @@ def judge_above(x, p, rtol, bound):
     if largest(x) > bound and largest(k) > 0:
         return DIVERGED
     if settled(x, k, rtol * max(decay_of(p), 1e-300)):
-        return ALIVE
+        slack = min(0.5, 1e3 * rtol)  # rest at the saddle itself is no life: θ' must be clear of zero
+        if field(scaled(x, 1 - slack), p)[N - 1] > 0 and field(scaled(x, 1 + slack), p)[N - 1] > 0:
+            return ALIVE
     return UNDECIDED
 
 
@@ -374,14 +381,18 @@ def trajectory(x, p, horizon, rtol, atol, bound, epsilon, max_steps, times, path
             if crossing != 0:
                 reached = t + s * h
             while row < wanted and times[row] <= reached:
-                at = interpolate((times[row] - t) / h, r1, r2, r3, r4, r5)
+                at = clamped(interpolate((times[row] - t) / h, r1, r2, r3, r4, r5))
+                at = with_theta(at, min(max(at[N - 1], 0.0), 1.0))
                 for i in range(N):
                     path[row, i] = at[i]
                 row += 1
             if crossing != 0:
-                y = with_theta(interpolate(s, r1, r2, r3, r4, r5), face)
+                y = with_theta(clamped(interpolate(s, r1, r2, r3, r4, r5)), face)
         if crossing != 0:
             k1, arrived = field(y, p), True
+        elif least(y) < 0:
+            y = clamped(y)
+            k1 = slope(y, p, mode)
         else:
             k1 = k7
         t, x, h = reached, y, following
