@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -139,7 +140,7 @@ def examples() -> Iterator[tuple[str, GeneralGate, float, bool]]:
         gate = smooth_gate(slope=slope, curvature=curvature, decay=decay, cost=cost, rate=rate)
         yield f"smooth g={slope} L={curvature}", gate, 3 * float(gate.saddle[0]), True
     rho, first, second, g, L = sp.symbols("rho rho_in rho_out slope curvature")
-    constants = {"decay": 0.3, "cost": 0.4, "rate": 1.0}
+    constants: dict[str, Any] = {"decay": 0.3, "cost": 0.4, "rate": 1.0}
     turning = GeneralGate(-g * rho - L * rho**2 / 2, (rho,), slope=1.0, curvature=-0.5, **constants)
     yield "a pull that turns at ρ = 2", turning, 2.0, False
     for decay, cost in ((0.3, 0.5), (3.0, 0.3)):  # in the second θ* > 1: the boundary starts on the face θ = 1
