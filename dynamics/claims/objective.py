@@ -23,7 +23,7 @@ from dynamics.objective import (
     loss_table,
 )
 
-__all__ = ["CLAIMS", "check_affine", "check_constant_lines", "check_difference", "check_mixture", "check_vertices"]
+__all__ = ["CLAIMS", "check_affine", "check_constant_lines", "check_difference", "check_mixture", "check_nested", "check_vertices"]
 
 #: E[ℓ] as a function of the loss and Θ: the correct one, or one to refute.
 Expectation = Callable[[Loss, Sequence[sp.Expr]], sp.Expr]
@@ -79,6 +79,27 @@ def check_constant_lines(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str)
     return proved(scope, cases=len(theta))
 
 
+def check_nested(unit_outside: bool = False) -> Outcome:
+    """D of a unit against θ_branch · (D of the unit given its branch on), the branch's gate being the last one.
+
+    With `unit_outside` the first unit also acts while the branch is off, which the identity does not survive.
+    """
+    scope, cases = "any loss in which a branch that is off hides its units, up to 3 units", 0
+    for gates in GATES[1:]:
+        theta, table = gate_symbols(gates), loss_table(gates)
+
+        def loss(xi: objective.Configuration, table: Loss = table) -> sp.Expr:
+            hidden = (xi[0] if unit_outside else 0, *(0,) * (len(xi) - 1))
+            return table(xi) if xi[-1] else table(hidden)
+
+        given_on = difference(loss, (*theta[:-1], sp.Integer(1)), 0)
+        remainder = sp.expand(difference(loss, theta, 0) - theta[-1] * given_on)
+        if remainder != 0:
+            return refuted(scope, {"gates": gates, "remainder": str(remainder)[:200]})
+        cases += 1
+    return proved(scope, cases=cases)
+
+
 def check_vertices(expected: Expectation, seed: int = 0, tables: int = 40) -> Outcome:
     """On random loss tables, no point of a grid in the cube lies below the best vertex."""
     rng, cases, smallest, scope = np.random.default_rng(seed), 0, np.inf, "random tables, grid with step 1/6"
@@ -129,6 +150,16 @@ def gate_difference() -> Outcome:
 
 
 @claim(
+    "objective-nested",
+    "D of a unit = θ of its branch · (D of the unit given that the branch is on)",
+    "symbolic",
+)
+def nested() -> Outcome:
+    """What lets the trainer measure a unit's coupling given that its branch is on."""
+    return check_nested()
+
+
+@claim(
     "objective-vertex",
     "J at Θ is the mean of J over the vertices, so its minimum is at a vertex; at an interior stationary point J "
     "is constant along each coordinate line, so no interior minimum is strict",
@@ -155,4 +186,4 @@ def vertex_numeric() -> Outcome:
     return check_vertices(expectation)
 
 
-CLAIMS: tuple[Claim, ...] = (affine, affine_general, gate_difference, vertex, vertex_numeric)
+CLAIMS: tuple[Claim, ...] = (affine, affine_general, gate_difference, nested, vertex, vertex_numeric)
