@@ -339,7 +339,7 @@ class Separatrix:
         return found
 
 
-@functools.lru_cache(maxsize=2048)
+@functools.lru_cache(maxsize=8192)
 def separatrix(reduced: Reduced, names: tuple[str, ...], values: tuple[float, ...]) -> Separatrix:
     """The separatrix of one gate, computed once for each tuple of parameters."""
     return Separatrix(reduced, dict(zip(names, values, strict=True)))

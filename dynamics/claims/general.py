@@ -145,7 +145,7 @@ def examples() -> Iterator[tuple[str, GeneralGate, float, bool]]:
     yield "a pull that turns at ρ = 2", turning, 2.0, False
     for decay, cost in ((0.3, 0.5), (3.0, 0.3)):  # in the second θ* > 1: the boundary starts on the face θ = 1
         yield f"cubic, decay {decay}", GeneralGate(-(rho**3), decay=decay, cost=cost, rate=1.0), 2.5, True
-    product = GeneralGate(-sp.log(1 + first * second), **constants)
+    product = GeneralGate(-sp.log(1 + first * second), (first, second), **constants)
     yield "product, asymmetric", product, 2.5, False
 
 

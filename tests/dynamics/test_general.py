@@ -275,5 +275,4 @@ def test_wrong_margins_are_found_out():
 
 @pytest.mark.parametrize("moved", [0.02, -0.02])
 def test_a_moved_separatrix_is_refuted_by_simulation(moved):
-    pytest.importorskip("dynamics.flow")
     assert claims.fates_agree(500, distort=lambda margin: margin + moved).status is Status.REFUTED
