@@ -271,7 +271,7 @@ def bound_holds() -> Outcome:
 )
 def vector_bound_holds() -> Outcome:
     """Noise uniform on a sphere."""
-    return compare(list(vector_settings(10, np.random.default_rng(13))), paths=4_000, seed=14)
+    return compare(list(vector_settings(10, np.random.default_rng(13))), paths=2_500, seed=14)
 
 
 CLAIMS: tuple[Claim, ...] = (supermartingale, vector, bound_holds, vector_bound_holds)
