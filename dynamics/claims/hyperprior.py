@@ -51,13 +51,13 @@ def check_vanishes(value: sp.Expr) -> Outcome:
     `simplify` fails at it (the logarithms of 1 − θ have two forms that it does not merge); cancelling
     rational functions is a decision.
     """
-    rational, product = sp.Integer(0), sp.Integer(1)
-    for term in sp.Add.make_args(sp.expand(value)):
-        factor, rest = term.as_coeff_Mul()
-        if isinstance(rest, sp.log) and factor.is_Integer:
-            product *= rest.args[0] ** factor
-        else:
-            rational += term
+    logs = {log: sp.Dummy() for log in value.atoms(sp.log)}
+    rational, product = value.xreplace(logs), sp.Integer(1)
+    for log, symbol in logs.items():
+        factor = sp.cancel(sp.diff(rational, symbol))
+        if not factor.is_Integer:
+            return refuted("difference", {"factor of a logarithm": str(factor), "logarithm": str(log)})
+        rational, product = rational.subs(symbol, 0), product * log.args[0] ** factor
     rational, product = sp.cancel(rational), sp.cancel(product)
     if rational != 0 or product != 1:
         return refuted("difference", {"rational part": str(rational), "exp of the logarithms": str(product)})

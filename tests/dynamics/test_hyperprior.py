@@ -17,6 +17,8 @@ from dynamics.hyperprior import GAMMA, PI, THETA, cost_from_gamma, gamma_from_co
 
 COSTS = st.floats(0, 1e-2, allow_subnormal=False)
 SAMPLES = st.integers(1, 50_000)
+OPTIMAL = sp.lambdify([THETA, GAMMA], hyperprior.optimal_pi())
+OBJECTIVE = sp.lambdify([PI, THETA, GAMMA], hyperprior.prior_objective())
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.name)
@@ -55,12 +57,10 @@ def test_density_is_positive_with_mass_one(gamma):
 @given(st.floats(0.01, 0.99), st.floats(1e-4, 50).filter(lambda g: abs(g - 1) > 1e-3))
 @settings(max_examples=50, deadline=None)
 def test_optimal_pi_beats_its_neighbours(theta, gamma):
-    value = {THETA: theta, GAMMA: gamma}
-    best = float(hyperprior.optimal_pi().subs(value))
+    best = OPTIMAL(theta, gamma)
     assert 0 < best < 1
-    objective = sp.lambdify(PI, hyperprior.prior_objective().subs(value))
     for other in (best * 0.99, best + (1 - best) * 0.01):
-        assert objective(best) <= objective(other)
+        assert OBJECTIVE(best, theta, gamma) <= OBJECTIVE(other, theta, gamma)
 
 
 @given(COSTS, SAMPLES)
