@@ -12,10 +12,13 @@ decay at every θ in the strip, and every state is certified.
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import sympy as sp
 
 from dynamics.gate import Gate
-from dynamics.numeric import Array, compile_expressions
+from dynamics.numeric import Array, Operands, compile_expressions
 from dynamics.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
 
 __all__ = ["BILINEAR", "ENERGY", "RHO_IN", "RHO_OUT", "BilinearGate", "first_integral", "reduced_field"]
@@ -27,6 +30,10 @@ ENERGY = sp.Symbol("S", positive=True)  # S = (ρ_in² + ρ_out²)/2
 BILINEAR = GateSystem(difference=-COUPLING * RHO_IN * RHO_OUT, weights=(RHO_IN, RHO_OUT))
 
 SADDLE_ENERGY = sp.Symbol("saddle_energy", positive=True)  # S* = κ/η
+# S − S* and ln(S/S*) are computed by hand: the accurate way to them depends on how far S is from S*, and generated
+# code is free to reorder a sum of three terms, which cancels near S*.
+EXCESS = sp.Symbol("excess", real=True)
+LOG_RATIO = sp.Symbol("log_ratio", real=True)
 
 
 def reduced_field() -> tuple[sp.Expr, sp.Expr]:
@@ -55,11 +62,12 @@ def squared_height() -> sp.Expr:
     return sp.simplify(sp.expand(squared.subs(COST, SADDLE_ENERGY * COUPLING)))
 
 
-_squared_height = compile_expressions(
-    [ENERGY, SADDLE_ENERGY, RATE],
-    # The form of `squared_height` without a cancelling sum of logarithms (checked: `bilinear-separatrix`).
-    [RATE * (ENERGY - SADDLE_ENERGY - SADDLE_ENERGY * sp.log(ENERGY / SADDLE_ENERGY))],
-)
+def scaled_squared_height() -> sp.Expr:
+    """`squared_height` as r(e − S*·ℓ), e = S − S* and ℓ = ln(S/S*) being symbols (checked: `bilinear-separatrix`)."""
+    return RATE * (EXCESS - SADDLE_ENERGY * LOG_RATIO)
+
+
+_squared_height = compile_expressions([EXCESS, SADDLE_ENERGY, LOG_RATIO, RATE], [scaled_squared_height()])
 
 
 class BilinearGate(Gate):
@@ -85,17 +93,49 @@ class BilinearGate(Gate):
         +∞ for κ = 0: without a price θ stops above zero when the weights have vanished.
         """
         given = self._state(*state)
+        with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
+            return self._margin(given)
+
+    def _margin(self, given: Operands) -> Array:
         xp, eta, cost = given.xp, given["coupling"], given["cost"]
         pulled = eta > 0
         safe = xp.where(pulled, eta, xp.ones_like(eta))
-        energy = (given["rho_in"] ** 2 + given["rho_out"] ** 2) / 2
-        saddle_energy, saddle_theta = cost / safe, given["decay"] / safe
-        given.values |= {ENERGY.name: energy, SADDLE_ENERGY.name: saddle_energy}
-        (squared,) = _squared_height(given)
-        height = xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))  # rounding may leave −0
-        height = xp.where(energy < saddle_energy, height, -height)
+        saddle_theta = given["decay"] / safe
+        height = _height(given, safe)
         margin = given["theta"] - saddle_theta - height
         above = 1 - saddle_theta
-        margin = xp.where(above < 0, xp.minimum(margin, given.broadcast(above)[0]), margin)
+        margin = xp.where((above < 0) & ~(margin < above), above, margin)  # also where the margin is ∞ − ∞
         margin = xp.where(pulled, margin, xp.full_like(margin, -xp.inf))
-        return xp.where(cost > 0, margin, xp.full_like(margin, xp.inf))
+        return given.broadcast(xp.where(cost > 0, margin, xp.full_like(margin, xp.inf)))[0]
+
+
+def _height(given: Operands, eta: Array) -> Array:
+    """θ_sep − θ*, positive below S*, without cancellation near S* and without underflow or overflow of S."""
+    xp = given.xp
+    energy = (given["rho_in"] ** 2 + given["rho_out"] ** 2) / 2
+    saddle_energy = given["cost"] / eta
+    usable = saddle_energy > 0  # η = ∞, κ = 0 or an underflow: then (θ_sep − θ*)² is rS
+    excess = energy - saddle_energy
+    relative = excess / xp.where(usable, saddle_energy, xp.ones_like(saddle_energy))
+    # Near S* the difference is exact, and log1p keeps the relative accuracy of the small gap e − S*·ℓ. A tiny S is
+    # lost in 1 + relative, as its square may be; so far below S* the logarithms of the norms are taken.
+    near = usable & (relative > -0.9) & xp.isfinite(relative)
+    far = _log_energy(given) - (xp.log(given["cost"]) - xp.log(eta))
+    log_ratio = xp.where(near, xp.log1p(xp.where(near, relative, xp.zeros_like(relative))), far)
+    below = xp.where(near, relative, far) < 0
+    log_ratio = xp.where(usable, log_ratio, xp.zeros_like(log_ratio))
+    given.values |= {EXCESS.name: excess, SADDLE_ENERGY.name: saddle_energy, LOG_RATIO.name: log_ratio}
+    (squared,) = _squared_height(given)
+    overflown = ~(xp.isfinite(energy) & xp.isfinite(saddle_energy))
+    squared = xp.where(overflown, xp.full_like(squared, xp.inf), squared)
+    height = xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))  # rounding may leave −0
+    return xp.where(below, height, -height)
+
+
+def _log_energy(given: Operands) -> Array:
+    """ln((ρ_in² + ρ_out²)/2), finite for every positive norm although the squares may not be representable."""
+    xp = given.xp
+    larger = xp.maximum(given["rho_in"], given["rho_out"])
+    smaller = xp.minimum(given["rho_in"], given["rho_out"])
+    share = smaller / xp.where(larger > 0, larger, xp.ones_like(larger))
+    return 2 * xp.log(larger) + xp.log1p(share**2) - math.log(2)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Self
 
+import numpy as np
+
 from dynamics.numeric import Array, Operands, compile_expressions, operands
 from dynamics.ode import COST, COUPLING, DECAY, RATE, GateSystem
 
@@ -79,7 +81,7 @@ class Gate(ABC):
         gate at a face may leave it again.
 
         Raises:
-            ValueError: if θ leaves [0, 1], a norm is negative, anything is NaN, or shapes do not broadcast.
+            ValueError: if θ leaves [0, 1], a norm is negative or infinite, anything is NaN, or shapes do not broadcast.
         """
         given = self._state(*state)
         *weights, theta_dot = _field(self.system)(given)
@@ -99,18 +101,23 @@ class Gate(ABC):
         """How many times the coupling may grow before the certificate is lost.
 
         The supremum of m such that the same state is certified with coupling m·η: 0 where no coupling
-        certifies it, ∞ where every one does (θ = 0 with zero weights, or η = 0). A value of at least 1 means
+        certifies it, ∞ where every one does (η = 0, or zero weights; for the linear gate zero weights and θ = 0). A value of at least 1 means
         certified now. Found by bisection on log₂ m in [−64, 64]; that the certified region shrinks as η grows
         is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
         """
         given = self._state(*state)
         xp, eta = given.xp, given[COUPLING.name]
-        low, high = (given.broadcast(xp.zeros_like(eta))[0] + edge for edge in (-64.0, 64.0))
-        lost_at_once = ~self.with_coupling(eta * 2.0**-64).certified(*state)
-        never_lost = self.with_coupling(eta * 2.0**64).certified(*state)
+
+        def certified_at(exponent: Array) -> Array:
+            with np.errstate(over="ignore", under="ignore"):
+                scaled = eta * 2.0**exponent
+            return self.with_coupling(scaled).certified(*state)
+
+        low, high = (given.broadcast(xp.zeros_like(given["theta"]))[0] + edge for edge in (-64.0, 64.0))
+        lost_at_once, never_lost = ~certified_at(-64.0), certified_at(64.0)
         for _ in range(64):
             middle = (low + high) / 2
-            held = self.with_coupling(eta * 2.0**middle).certified(*state)
+            held = certified_at(middle)
             low, high = xp.where(held, middle, low), xp.where(held, high, middle)
         found = xp.where(never_lost, xp.full_like(low, xp.inf), 2.0**low)
         return xp.where(lost_at_once, xp.zeros_like(low), found)
@@ -122,7 +129,7 @@ class Gate(ABC):
             raise TypeError(f"{type(self).__name__} takes a state ({', '.join(names)}); got {len(state)} values")
         given = operands(dict(zip(names, state, strict=True)), self.parameters)
         for name in names[:-1]:
-            _require(name, given[name], given, "≥ 0", lambda v, xp: v >= 0)
+            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
         _require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
         return given
 

@@ -10,10 +10,11 @@ s = (λ − √(λ² + 4rη²)) / (2η) < 0. One case is left out there: where �
 
 from __future__ import annotations
 
+import numpy as np
 import sympy as sp
 
 from dynamics.gate import Gate
-from dynamics.numeric import Array, compile_expressions
+from dynamics.numeric import Array, Operands, compile_expressions
 from dynamics.ode import COUPLING, DECAY, RATE, THETA, GateSystem
 
 __all__ = ["LINEAR", "RHO", "LinearGate", "scaled_margin", "separatrix_slope"]
@@ -69,6 +70,10 @@ class LinearGate(Gate):
         of φ and 1 − θ*. It is −∞ for η = 0 with κ > 0: nothing pulls.
         """
         given = self._state(*state)
+        with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
+            return self._margin(given)
+
+    def _margin(self, given: Operands) -> Array:
         xp, eta, cost = given.xp, given["coupling"], given["cost"]
         pulled = eta > 0
         safe = xp.where(pulled, eta, xp.ones_like(eta))
