@@ -15,7 +15,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ import sympy as sp
 
 from dynamics.claims.claim import Outcome, Status, proved, refuted, undecided
 
-__all__ = ["Axis", "Ball", "all_positive", "balls", "centred", "prove_positive", "require_flint"]
+__all__ = ["Axis", "Ball", "all_positive", "balls", "centred", "joined", "prove_positive", "require_flint"]
 
 #: `flint.arb`: a real number known to lie within a radius of a midpoint.
 Ball: TypeAlias = Any
@@ -41,9 +41,7 @@ def require_flint() -> ModuleType:
     try:
         import flint
     except ImportError:
-        raise ModuleNotFoundError(
-            "ball arithmetic needs python-flint: pip install 'pruning-dynamics[proof]'"
-        ) from None
+        raise ModuleNotFoundError("ball arithmetic needs python-flint: pip install 'pruning-dynamics[proof]'") from None
     return flint
 
 
@@ -148,17 +146,25 @@ def all_positive(expressions: Mapping[str, sp.Expr], box: Box, *, budget: int = 
     Raises:
         ValueError: without expressions, or as `prove_positive`.
     """
+    if not expressions:
+        raise ValueError("no expressions: nothing to check")
     outcomes = []
     for name, expression in expressions.items():
-        outcome = prove_positive(balls(expression), box, budget=budget, note=f"{name}; {note}" if note else name)
+        outcome = prove_positive(centred(expression), box, budget=budget, note=f"{name}; {note}" if note else name)
         if outcome.status is not Status.PROVED:
             return outcome
-        outcomes.append(outcome)
-    if not outcomes:
-        raise ValueError("no expressions: nothing to check")
+        outcomes.append(replace(outcome, scope=_describe(box, note)))
+    return joined(*outcomes)
+
+
+def joined(*outcomes: Outcome) -> Outcome:
+    """Several proofs as one: the first that is no proof, or all scopes, the parts of all, the smallest margin."""
+    for outcome in outcomes:
+        if outcome.status is not Status.PROVED:
+            return outcome
+    scopes = " | ".join(dict.fromkeys(outcome.scope for outcome in outcomes))
     cases = sum(outcome.cases or 0 for outcome in outcomes)
-    margin = min(outcome.margin for outcome in outcomes if outcome.margin is not None)
-    return proved(_describe(box, note), cases=cases, margin=margin)
+    return proved(scopes, cases=cases, margin=min(o.margin for o in outcomes if o.margin is not None))
 
 
 def _describe(box: Box, note: str) -> str:

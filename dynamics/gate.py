@@ -100,10 +100,10 @@ class Gate(ABC):
     def headroom(self, *state: Array) -> Array:
         """How many times the coupling may grow before the certificate is lost.
 
-        The supremum of m such that the same state is certified with coupling m·η: 0 where no coupling
-        certifies it, ∞ where every one does (η = 0, or zero weights; for the linear gate zero weights and θ = 0). A value of at least 1 means
-        certified now. Found by bisection on log₂ m in [−64, 64]; that the certified region shrinks as η grows
-        is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
+        The supremum of m such that the same state is certified with coupling m·η: 0 where no coupling certifies
+        it, ∞ where every one does (η = 0, or zero weights; for the linear gate zero weights and θ = 0). A value
+        of at least 1 means certified now. Found by bisection on log₂ m in [−64, 64]; that the certified region
+        shrinks as η grows is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
         """
         given = self._state(*state)
         xp, eta = given.xp, given[COUPLING.name]

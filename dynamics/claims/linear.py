@@ -133,8 +133,7 @@ def growth() -> Outcome:
 
 @claim(
     "linear-attraction",
-    "a state with φ < 0 reaches θ = 0 with ρ ≤ ρ* within time ln(rκ/(μ₊|φ|))/μ₊ and stays there, ρ decaying as "
-    "e^(−λt)",
+    "a state with φ < 0 reaches θ = 0 with ρ ≤ ρ* within time ln(rκ/(μ₊|φ|))/μ₊ and stays there, ρ decaying as e^(−λt)",
     "symbolic",
 )
 def attraction() -> Outcome:
@@ -188,9 +187,7 @@ def inward_check(margin: sp.Expr) -> Outcome:
     λ = η = κ = 1 and r = 2 (ρ* = θ* = 1), at which the flow crosses it outwards or inwards: at such a state the
     line is no separatrix.
     """
-    symbolic = prove(
-        *growth_steps(rational(unscaled(margin))), *entry_steps(rational(unscaled(margin))), scope=ALL
-    )
+    symbolic = prove(*growth_steps(rational(unscaled(margin))), *entry_steps(rational(unscaled(margin))), scope=ALL)
     if symbolic.status is Status.PROVED:
         return symbolic
     units = {DECAY: 1, COUPLING: 1, COST: 1, RATE: 2}
@@ -399,9 +396,7 @@ def sharp(margin: sp.Expr | None = None) -> Outcome:
     return prove(
         equal("⟨∇D, w⟩ = −η‖w‖", sum(x * sp.diff(-COUPLING * norm, x) for x in w), -COUPLING * norm),
         equal("growth inside", along_flow(here, (rho_dot, theta_dot)), MU * here),
-        equal(
-            "height on theta = 0", here.subs({THETA: 0, RHO: rho_star + (theta_star + GAP) * COUPLING / MU}), GAP
-        ),
+        equal("height on theta = 0", here.subs({THETA: 0, RHO: rho_star + (theta_star + GAP) * COUPLING / MU}), GAP),
         positive("theta' on theta = 0", on_zero, (MU + DECAY0) * (theta_star + GAP)),
         nonnegative("theta = 1, stopped", on_one, (DECAY + MU) * room),
         positive("theta = 1, stopped, no decay", undamped, MU),
@@ -425,9 +420,7 @@ def above_strip() -> Outcome:
     halfway = (ceiling + rho_star) / 2
     return prove(
         equal("theta* = 1 + gap", theta_star.subs(COST, cost_above), 1 + GAP),
-        nonnegative(
-            "rho' ≤ η − λρ", COUPLING - DECAY * RHO - rho_dot.subs(THETA, 1 - below_one), COUPLING * below_one
-        ),
+        nonnegative("rho' ≤ η − λρ", COUPLING - DECAY * RHO - rho_dot.subs(THETA, 1 - below_one), COUPLING * below_one),
         positive("η/λ < ρ*", (rho_star - ceiling).subs(COST, cost_above), COUPLING / DECAY * GAP),
         negative(
             "theta' halfway",

@@ -70,7 +70,7 @@ def nonpositive(name: str, left: Any, form: Any) -> Step:
     return Step(name, sp.sympify(left), sp.sympify(form), "≤ 0")
 
 
-def prove(*steps: Step, scope: str = "all parameters") -> Outcome:
+def prove(*steps: Step, scope: str = "all λ, η, κ, r > 0") -> Outcome:
     """Proved if every step is; otherwise refuted with a rational witness, or undecided.
 
     Raises:
