@@ -90,11 +90,11 @@ class Tracker:
     """Accumulates D̂ and turns it into records.
 
     A unit acts only through its branch: with the branch's gate at ξ = 0 the unit changes nothing, so that
-    D_unit = θ_branch · (D_unit given that the branch is on), exactly (claim `objective-nested`). The branch's θ may rise again, so the
-    coupling of a unit is measured *given that its branch is on*: its mean D̂ is divided by the branch's mean θ over
-    the interval. Where the branch was hardly ever on (θ < 0.01) nothing was measured: the unit's coupling is taken
-    as infinite and it has no certificate of its own. But where the branch is certified, its units are certified
-    with it: their D vanishes with θ_branch.
+    D_unit = θ_branch · (D_unit given that the branch is on), exactly (claim `objective-nested`). The branch's θ may
+    rise again, so the coupling of a unit is measured *given that its branch is on*: its mean D̂ is divided by the
+    branch's mean θ over the interval. Where the branch was hardly ever on (θ < 0.01) nothing was measured: the
+    unit's coupling is taken as infinite and it has no certificate of its own. But where the branch is certified,
+    its units are certified with it: their D vanishes with θ_branch.
 
     Args:
         gates: the gates to watch.

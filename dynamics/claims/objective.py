@@ -23,7 +23,15 @@ from dynamics.objective import (
     loss_table,
 )
 
-__all__ = ["CLAIMS", "check_affine", "check_constant_lines", "check_difference", "check_mixture", "check_nested", "check_vertices"]
+__all__ = [
+    "CLAIMS",
+    "check_affine",
+    "check_constant_lines",
+    "check_difference",
+    "check_mixture",
+    "check_nested",
+    "check_vertices",
+]
 
 #: E[ℓ] as a function of the loss and Θ: the correct one, or one to refute.
 Expectation = Callable[[Loss, Sequence[sp.Expr]], sp.Expr]

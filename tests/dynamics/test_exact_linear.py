@@ -36,9 +36,7 @@ def test_eigenvalues_are_those_of_the_system():
 
 
 def test_amplitudes_add_up_to_the_distance_from_the_saddle():
-    a, b = (
-        e.subs(ROOT, root()).subs({RATIO: DECAY / COUPLING, SADDLE_RHO: COST / COUPLING}) for e in amplitudes()
-    )
+    a, b = (e.subs(ROOT, root()).subs({RATIO: DECAY / COUPLING, SADDLE_RHO: COST / COUPLING}) for e in amplitudes())
     slow, fast = LINEAR.eigenvalues
     state = {RHO: sp.Rational(2, 7), THETA: sp.Rational(3, 8)}
     distance = THETA - LINEAR.saddle[1]

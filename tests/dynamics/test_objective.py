@@ -116,3 +116,9 @@ def test_an_interior_stationary_point_is_not_a_minimum():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_unit_that_acts_outside_its_branch_refutes_the_nested_claim():
+    assert claims.check_nested().status == Status.PROVED
+    outcome = claims.check_nested(unit_outside=True)
+    assert outcome.status == Status.REFUTED and outcome.witness["remainder"] != "0"
