@@ -1,8 +1,18 @@
 """What this project asserts, one file a topic; `dynamics.verify` checks it."""
 
-from dynamics.claims import basins, closed_form, complexity, general, hyperprior, noise, objective
+from dynamics.claims import (
+    basins,
+    bilinear,
+    closed_form,
+    complexity,
+    general,
+    hyperprior,
+    linear,
+    noise,
+    objective,
+)
 
 __all__ = ["TOPICS"]
 
 #: The topics in the order of the theory. Each has `CLAIMS`, a tuple of `Claim`.
-TOPICS = (hyperprior, objective, complexity, basins, general, noise, closed_form)
+TOPICS = (hyperprior, objective, complexity, linear, bilinear, basins, general, noise, closed_form)
