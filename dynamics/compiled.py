@@ -32,21 +32,26 @@ HEADER = "import math\n\nimport numpy as np\nfrom numba import njit\n"
 OPTIONS = 'cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"}'
 
 
-def kernel(system: GateSystem, parameters: tuple[str, ...]) -> ModuleType:
+def kernel(system: GateSystem, parameters: tuple[str, ...], nonnegative: frozenset[str]) -> ModuleType:
     """The compiled module of a system whose parameters are given in this order.
+
+    Args:
+        system: with a smooth field.
+        parameters: their names.
+        nonnegative: names of those whose values are all ≥ 0; more can be said of D then.
 
     Raises:
         ValueError: if the field has a symbol that is neither in the state nor a parameter.
     """
-    return module_from(_source(system, parameters))
+    return module_from(_source(system, parameters, nonnegative))
 
 
-@functools.cache
-def _source(system: GateSystem, parameters: tuple[str, ...]) -> str:
-    return source(system, parameters)
+@functools.lru_cache(maxsize=256)
+def _source(system: GateSystem, parameters: tuple[str, ...], nonnegative: frozenset[str]) -> str:
+    return source(system, parameters, nonnegative)
 
 
-def source(system: GateSystem, parameters: tuple[str, ...]) -> str:
+def source(system: GateSystem, parameters: tuple[str, ...], nonnegative: frozenset[str] = frozenset()) -> str:
     """The text of the module `kernel` compiles."""
     state = [symbol.name for symbol in system.state]
     known = {*state, *parameters}
@@ -55,7 +60,7 @@ def source(system: GateSystem, parameters: tuple[str, ...]) -> str:
         raise ValueError(f"D = {system.difference} has the symbol {unknown[0]}, which is no parameter of the gate")
     parts = [
         f"N = {len(state)}",
-        *_flags(system),
+        *_flags(system, nonnegative),
         define("field", ("x", "p"), system.field, {"x": tuple(state), "p": parameters}),
         f"@njit({OPTIONS})\ndef decay_of(p):\n    return p[{parameters.index(DECAY.name)}]\n",
         _vector_operations(len(state), len(parameters)),
@@ -94,10 +99,15 @@ def define(
     return f"@njit({OPTIONS})\ndef {name}({', '.join(arguments)}):\n    {body}\n"
 
 
-def _flags(system: GateSystem) -> list[str]:
-    """What is known of D for all parameters; what SymPy cannot decide counts as unknown, which is always sound."""
+def _flags(system: GateSystem, nonnegative: frozenset[str]) -> list[str]:
+    """What is known of D, given the signs of its parameters.
+
+    What SymPy cannot decide counts as unknown, which is always sound.
+    """
     norms = system.weights
-    pull = [-sp.simplify(sp.diff(system.difference, w)) for w in norms]
+    signs = {s: sp.Symbol(s.name, nonnegative=True) for s in system.parameters if s.name in nonnegative}
+    difference = system.difference.subs(signs)
+    pull = [-sp.simplify(sp.diff(difference, w)) for w in norms]
     second = {(i, j): sp.simplify(sp.diff(f, w)) for i, f in enumerate(pull) for j, w in enumerate(norms)}
     c = sp.Symbol("c", positive=True)
     grown = {w: c * w for w in norms}

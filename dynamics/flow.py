@@ -113,7 +113,8 @@ def integrate(
     fates, when = np.empty(count, np.uint8), np.empty(count)
     steps, final = np.empty(count, np.int32), np.empty_like(flat)
     path = np.full((count, len(wanted), len(flat)) if len(wanted) else (1, 0, len(flat)), np.nan)
-    follow = kernel(gate.system, tuple(gate.parameters)).trajectories
+    signs = frozenset(n for n, v in zip(gate.parameters, constants, strict=True) if v.size and v.min() >= 0)
+    follow = kernel(gate.system, tuple(gate.parameters), signs).trajectories
 
     def work(first: int) -> None:
         follow(

@@ -132,7 +132,7 @@ def solution(x, p, horizon, bound, times, path):
     decay, coupling, cost, _ = p
     t, row, wanted = 0.0, 0, times.shape[0]
     fate = UNDECIDED
-    if not (math.isfinite(x[0]) and math.isfinite(x[1])):
+    if not (math.isfinite(x[0]) and math.isfinite(coupling)):
         return FAILED, t, 0, x
     q = root_of(p) if coupling > 0 else (1.0,)
     slow, fast = eigenvalues(p, q)
