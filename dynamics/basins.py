@@ -26,6 +26,7 @@ from dynamics.gate import Gate
 
 __all__ = ["Agreement", "Axis", "Map", "Options", "compare", "compute"]
 
+PATIENCE = "10s"  # for a Dask scheduler to answer
 EMPTY = 255  # fate of a cell that is not computed yet
 
 
@@ -183,6 +184,7 @@ def compute(
     """
     if block < 1:
         raise ValueError(f"block must be ≥ 1; got {block}")
+    client = None if cluster is None else _connect(cluster)
     rows = max(1, min(task.shape[0], block // math.prod(task.shape[1:])))
     store = _open(task, output, rows)
     fates, done = _array(store, "fate"), _array(store, "done")
@@ -193,7 +195,7 @@ def compute(
     finished, total = sum(states) - sum(states[i] for i in left), sum(states)
     progress(finished, total)
     start, spent = time.perf_counter(), float(store.attrs.get("seconds", 0.0))  # type: ignore[arg-type]
-    source = _local(task, blocks, left, threads) if cluster is None else _remote(task, blocks, left, threads, cluster)
+    source = _local(task, blocks, left, threads) if client is None else _remote(task, blocks, left, threads, client)
     for index, (fate, when, steps) in source:
         for name, value in (("fate", fate), ("time", when), ("steps", steps)):
             _array(store, name)[blocks[index]] = value
@@ -224,18 +226,24 @@ def _local(
         yield index, compact(task, blocks[index], threads)
 
 
-def _remote(
-    task: Map, blocks: Sequence[slice], left: Sequence[int], threads: int | None, address: str
-) -> Iterator[tuple[int, Compact]]:
-    """Blocks from a Dask scheduler; two for each worker thread under way, so that memory stays bounded."""
+def _connect(address: str) -> Any:
+    """A Dask client."""
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise ValueError("a cluster needs Dask: pip install 'pruning-dynamics[cluster]'") from None
     try:
-        client = Client(address, timeout="10s")
-    except OSError as error:
+        return Client(address, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
+
+
+def _remote(
+    task: Map, blocks: Sequence[slice], left: Sequence[int], threads: int | None, client: Any
+) -> Iterator[tuple[int, Compact]]:
+    """Blocks from a Dask scheduler; two for each worker thread under way, so that memory stays bounded."""
+    from distributed import as_completed
+
     with client:
         waiting = iter(left)
 
@@ -246,7 +254,7 @@ def _remote(
 
         indices: dict[Any, int] = {}
         slots = 2 * max(1, sum(client.nthreads().values()))
-        under_way = as_completed([submit(i) for i, _ in zip(waiting, range(slots), strict=False)])
+        under_way = as_completed([submit(i) for _, i in zip(range(slots), waiting, strict=False)])
         for future in under_way:
             yield indices.pop(future), future.result()
             for index in waiting:
@@ -260,7 +268,7 @@ def _open(task: Map, output: Path, rows: int) -> zarr.Group:
         try:
             store = zarr.open_group(output, mode="r+")
             found = store.attrs["map"]
-        except (FileNotFoundError, KeyError, ValueError, NotADirectoryError):
+        except (OSError, KeyError, ValueError):
             raise ValueError(f"{output} exists and is not a basin map; choose another output") from None
         if found != task.identity:
             assert isinstance(found, dict)
