@@ -1,0 +1,1 @@
+"""Timings against peers, at equal accuracy. Run by `python -m benchmarks`."""
