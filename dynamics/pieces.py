@@ -51,8 +51,8 @@ def inside(t, x, a, b, fast, slow, p):
 
 
 @njit
-def crossing(face, rising, x, a, b, fast, slow, low, high):
-    """The time in [low, high] at which θ is on the face; θ is `rising` or falling there.
+def crossing(face, rising, x, p, a, b, fast, slow, low, high):
+    """The time in [low, high] at which θ is on the face, and ρ then; θ is `rising` or falling there.
 
     Cauchy's method, the root of the second-order Taylor polynomial, kept in its bracket: it does not mind the
     turning point at the bracket's end, and as its order is 3 a correction below 10⁻⁶ leaves only rounding.
@@ -73,37 +73,43 @@ def crossing(face, rising, x, a, b, fast, slow, low, high):
         if not low <= following <= high:
             following = 0.5 * (low + high)
         if abs(following - t) <= 1e-6 * t or high - low <= 4e-16 * high:
-            return following
+            break
         t = following
-    return t
+    step = following - t  # so short that the second-order Taylor polynomial is exact to rounding
+    up += step * faster * (1 + 0.5 * step * fast)
+    down += step * slower * (1 + 0.5 * step * slow)
+    return following, max(0.0, x[0] + (fast * up + slow * down) / (p[3] * p[1]))
 
 
 @njit
 def first_face(x, p, a, b, fast, slow, released):
-    """(time, face) of the next meeting with a face; time ∞ where θ never meets one.
+    """(time, face, ρ then) of the next meeting with a face; time ∞ where θ never meets one.
 
     θ' = a μ₊e^{μ₊t} + b μ₋e^{μ₋t} changes sign at most once, and in the end has the sign of a. So at most two
     monotone stretches, before and after the turning point; the last one certainly meets a face. A state just
     `released` from a face is at its turning point.
     """
-    _, coupling, cost, rate = p
+    decay, coupling, cost, rate = p
     if coupling == 0:
-        return (x[1] / (rate * cost) if cost > 0 else math.inf), 0.0
+        length = x[1] / (rate * cost) if cost > 0 else math.inf
+        return length, 0.0, x[0] * math.exp(-decay * length)
     if a == 0:
-        return math.inf, 0.0
+        return math.inf, 0.0, 0.0
     turn, side = 0.0, fast * a + slow * b  # side = θ' now
     if side * a < 0 and not released:  # turns: b μ₋ e^{μ₋t} = −a μ₊ e^{μ₊t}
         turn = math.log(-slow * b / (fast * a)) / (fast - slow)
         extreme = x[1] + a * math.expm1(fast * turn) + b * math.expm1(slow * turn)
         if extreme < 0 or extreme > 1:
             face = 0.0 if extreme < 0 else 1.0
-            return crossing(face, extreme > 1, x, a, b, fast, slow, 0.0, turn), face
+            length, rho = crossing(face, extreme > 1, x, p, a, b, fast, slow, 0.0, turn)
+            return length, face, rho
     face = 0.0 if a < 0 else 1.0
     room = abs(face - x[1])
     stable = -b if a < 0 else b  # b (e^{μ₋t} − 1) takes at most |b| away from the way to the face
     high = math.log1p((room + max(0.0, stable)) / abs(a)) / fast
     high = max(high, turn) * (1 + 1e-12)
-    return crossing(face, a > 0, x, a, b, fast, slow, turn, high), face
+    length, rho = crossing(face, a > 0, x, p, a, b, fast, slow, turn, high)
+    return length, face, rho
 
 
 @njit
@@ -127,19 +133,17 @@ def at(t, mode, x, a, b, fast, slow, p):
 
 
 @njit
-def solution(x, p, horizon, bound, times, path):
+def solution(x, p, q, slow, fast, horizon, bound, times, path):
     """Fate, time at which it is certain, number of pieces, state then. `path` gets the states at `times`."""
     decay, coupling, cost, _ = p
     t, row, wanted = 0.0, 0, times.shape[0]
     fate = UNDECIDED
     if not (math.isfinite(x[0]) and math.isfinite(coupling)):
         return FAILED, t, 0, x
-    q = root_of(p) if coupling > 0 else (1.0,)
-    slow, fast = eigenvalues(p, q)
     released = False
     for piece in range(1, 20):
         speed = field(x, p)[1]
-        a, b, length, face, mode = 0.0, 0.0, math.inf, 0.0, 0
+        a, b, length, face, landed, mode = 0.0, 0.0, math.inf, 0.0, 0.0, 0
         if x[1] <= 0 and speed <= 0:  # absorbed: the norm only decays
             mode, fate = -1, ZERO
         elif x[1] >= 1 and speed >= 0 and not released:
@@ -151,7 +155,7 @@ def solution(x, p, horizon, bound, times, path):
         else:
             if coupling > 0:
                 a, b = amplitudes(x, p, q)
-            length, face = first_face(x, p, a, b, fast, slow, released)
+            length, face, landed = first_face(x, p, a, b, fast, slow, released)
         if not length >= 0:
             return FAILED, t, piece, x
         while row < wanted and (fate != UNDECIDED or times[row] <= t + length):
@@ -163,7 +167,7 @@ def solution(x, p, horizon, bound, times, path):
             return UNDECIDED, horizon, piece, at(horizon - t, mode, x, a, b, fast, slow, p)
         t += length
         released = mode == 1
-        x = (cost / coupling, 1.0) if released else (inside(length, x, a, b, fast, slow, p)[0], face)
+        x = (cost / coupling, 1.0) if released else (landed, face)
     return FAILED, t, 20, x
 
 
@@ -171,15 +175,20 @@ def solution(x, p, horizon, bound, times, path):
 def solutions(first, last, state, parameters, horizon, bound, times, fates, when, steps, final, path):
     """Solutions `first` … `last` − 1. A parameter with one value holds for all of them."""
     decay, coupling, cost, rate = parameters
+    p, q, slow, fast = (0.0, 0.0, 0.0, 0.0), (1.0,), 0.0, 0.0
+    one = decay.shape[0] == coupling.shape[0] == cost.shape[0] == rate.shape[0] == 1
     for i in range(first, last):
-        p = (
-            decay[i if decay.shape[0] > 1 else 0],
-            coupling[i if coupling.shape[0] > 1 else 0],
-            cost[i if cost.shape[0] > 1 else 0],
-            rate[i if rate.shape[0] > 1 else 0],
-        )
+        if i == first or not one:
+            p = (
+                decay[i if decay.shape[0] > 1 else 0],
+                coupling[i if coupling.shape[0] > 1 else 0],
+                cost[i if cost.shape[0] > 1 else 0],
+                rate[i if rate.shape[0] > 1 else 0],
+            )
+            q = root_of(p) if p[1] > 0 else (1.0,)
+            slow, fast = eigenvalues(p, q)
         fate, t, count, x = solution(
-            (state[0, i], state[1, i]), p, horizon, bound, times, path[i if path.shape[1] else 0]
+            (state[0, i], state[1, i]), p, q, slow, fast, horizon, bound, times, path[i if path.shape[1] else 0]
         )
         fates[i], when[i], steps[i] = fate, t, count
         final[0, i], final[1, i] = x

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamics import BilinearGate, LinearGate
 from dynamics.flow import Fate, integrate
+from dynamics.general import GeneralGate, smooth_gate
 from tests.dynamics.reference import follow
 
 LINEAR = {"decay": 1.0, "coupling": 2.0, "cost": 1.0, "rate": 1.0}
@@ -100,6 +102,34 @@ def test_parameters_broadcast_with_the_states():
         row = integrate(LinearGate(**LINEAR | {"coupling": float(coupling[i, 0])}), rho, theta[i])
         np.testing.assert_array_equal(row.time, wide.time[i])
         np.testing.assert_array_equal(row.outcome, wide.outcome[i])
+
+
+@pytest.mark.parametrize("curvature", [0.3, 2.0])  # below the decay: bounded growth; above: unbounded
+def test_a_smooth_gate_agrees_with_the_reference(curvature):
+    gate = smooth_gate(slope=1.0, curvature=curvature, decay=1.0, cost=0.75, rate=1.0)
+    state = states(gate, 20)
+    flow = integrate(gate, *state, rtol=1e-9, atol=1e-12)
+    for i, start in enumerate(np.transpose(state)):
+        end = follow(gate, start, 60.0)
+        expected = Fate.ZERO if end.where == "zero" else Fate.ALIVE if curvature < 1 else Fate.DIVERGED
+        assert flow.outcome[i] == expected
+        if end.where == "zero":
+            assert flow.time[i] == pytest.approx(end.time, rel=1e-6, abs=1e-7)
+
+
+def test_a_gate_that_turns_up_again_is_followed_on_both_faces():
+    """D falls, then rises: no comparison argument applies, and θ may leave the face θ = 0 after a while."""
+    rho, g = sp.symbols("rho g")
+    gate = GeneralGate(-g * rho * sp.exp(-rho), decay=0.2, cost=0.2, rate=1.0, g=1.0)
+    state = [np.array([6.0, 3.5, 0.1, 1.5, 8.0, 0.5]), np.array([0.0, 0.0, 0.0, 0.9, 0.3, 0.2])]
+    flow = integrate(gate, *state, rtol=1e-9, atol=1e-12, times=[0.5, 2.0, 6.0, 15.0])
+    assert flow.path is not None
+    for i, start in enumerate(np.transpose(state)):
+        for row, time in enumerate([0.5, 2.0, 6.0, 15.0]):
+            end = follow(gate, start, time, settle=False)
+            np.testing.assert_allclose([part[row, i] for part in flow.path], end.state, rtol=1e-5, atol=1e-6)
+    assert flow.outcome[0] == Fate.ALIVE  # dead at first, then revived
+    assert flow.outcome[2] == Fate.ZERO and flow.state[0][2] < 1e-9  # certain only once its norm is below ε
 
 
 def test_numpy_and_torch_agree():
