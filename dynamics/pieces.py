@@ -175,7 +175,9 @@ def solution(x, p, q, slow, fast, horizon, bound, times, path):
 def solutions(first, last, state, parameters, horizon, bound, times, fates, when, steps, final, path):
     """Solutions `first` … `last` − 1. A parameter with one value holds for all of them."""
     decay, coupling, cost, rate = parameters
-    p, q, slow, fast = (0.0, 0.0, 0.0, 0.0), (1.0,), 0.0, 0.0
+    p: Vector = (0.0, 0.0, 0.0, 0.0)
+    q: Vector = (1.0,)
+    slow, fast = 0.0, 0.0
     one = decay.shape[0] == coupling.shape[0] == cost.shape[0] == rate.shape[0] == 1
     for i in range(first, last):
         if i == first or not one:
