@@ -32,7 +32,8 @@ class Fate(IntEnum):
     - ALIVE: θ = 1 for good, weights bounded.
     - DIVERGED: θ = 1 for good and the norms grow without bound, or passed the bound while growing. Not pruned.
     - UNDECIDED: the horizon or the step budget ended first, for instance in a slow passage near the saddle.
-    - FAILED: not finite at the start, or no step size meets the tolerance.
+    - FAILED: the field is not finite at the start (an infinite coupling, an overflow), or no step size meets the
+      tolerance.
     """
 
     ZERO = 0
@@ -92,7 +93,7 @@ def integrate(
         threads: by default one a core.
 
     Raises:
-        ValueError: for θ outside [0, 1], a negative or NaN norm, shapes that do not broadcast, an option out of
+        ValueError: for θ outside [0, 1], a negative or not finite norm, shapes that do not broadcast, an option out of
             its range.
 
     Example:

@@ -126,7 +126,7 @@ def test_dask_gives_the_same_map(tmp_path):
     [
         ((AXES[0],), "the axes must move rho, theta, each once; got rho"),
         ((AXES[0], Axis("theta", 0.0, 1.5, 3, ("theta",))), r"theta must be in \[0, 1\]; got 1.5"),
-        ((Axis("rho", -1.0, 1.0, 3, ("rho",)), AXES[1]), "rho must be ≥ 0; got -1.0"),
+        ((Axis("rho", -1.0, 1.0, 3, ("rho",)), AXES[1]), "rho must be finite and ≥ 0; got -1.0"),
     ],
 )
 def test_bad_grids_are_named(axes, message):

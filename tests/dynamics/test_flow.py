@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamics import BilinearGate, LinearGate
+from dynamics.exact_linear import solve
 from dynamics.flow import Fate, integrate
 from dynamics.general import GeneralGate, smooth_gate
 from tests.dynamics.reference import follow
@@ -243,16 +244,19 @@ def test_growth_without_bound_is_diverged_not_alive():
     assert integrate(LinearGate(**LINEAR), 2.0, 0.5, bound=0.1).outcome == Fate.DIVERGED
 
 
-def test_infinite_norms_fail():
-    flow = integrate(LinearGate(**LINEAR), [np.inf, 0.1], 0.1)
+def test_a_field_that_is_not_finite_fails():
+    flow = integrate(BilinearGate(**LINEAR), [1e200, 0.1], [1e200, 0.1], 0.1)
     assert flow.outcome.tolist() == [Fate.FAILED, Fate.ZERO]
+    unbounded = LinearGate(**LINEAR | {"coupling": np.inf})
+    assert integrate(unbounded, 0.1, 0.1).outcome == Fate.FAILED
+    assert solve(unbounded, 0.1, 0.1).outcome == Fate.FAILED
 
 
 @pytest.mark.parametrize(
     ("state", "options", "message"),
     [
-        ((np.nan, 0.5), {}, "rho must be ≥ 0; got nan"),
-        ((-1.0, 0.5), {}, "rho must be ≥ 0; got -1.0"),
+        ((np.nan, 0.5), {}, "rho must be finite and ≥ 0; got nan"),
+        ((-1.0, 0.5), {}, "rho must be finite and ≥ 0; got -1.0"),
         ((1.0, 1.5), {}, r"theta must be in \[0, 1\]; got 1.5"),
         ((1.0, 0.5), {"horizon": np.inf}, "horizon must be finite and > 0; got inf"),
         ((1.0, 0.5), {"rtol": 1e-16}, "rtol must be in"),
