@@ -158,7 +158,13 @@ def all_positive(expressions: Mapping[str, sp.Expr], box: Box, *, budget: int = 
 
 
 def joined(*outcomes: Outcome) -> Outcome:
-    """Several proofs as one: the first that is no proof, or all scopes, the parts of all, the smallest margin."""
+    """Several proofs as one: the first that is no proof, or all scopes, the parts of all, the smallest margin.
+
+    Raises:
+        ValueError: without outcomes.
+    """
+    if not outcomes:
+        raise ValueError("no outcomes to join: nothing was checked")
     for outcome in outcomes:
         if outcome.status is not Status.PROVED:
             return outcome

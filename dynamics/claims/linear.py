@@ -327,9 +327,14 @@ def monotone_margins(margin: sp.Expr) -> dict[str, sp.Expr]:
     "∂φ/∂η > 0 and ∂φ/∂κ < 0 at every state, for every κ > 0 (compiled expression)",
     "branch and bound",
 )
-def monotone_balls(margin: sp.Expr | None = None) -> Outcome:
+def monotone_balls() -> Outcome:
     """`linear-monotone` again, by ball arithmetic on derivatives of the compiled margin: one scan for each."""
-    wanted = monotone_margins(scaled_margin() if margin is None else margin)
+    return monotone_check(scaled_margin())
+
+
+def monotone_check(margin: sp.Expr) -> Outcome:
+    """Does `margin`, in the symbols of `scaled_margin`, rise with η and fall with κ?"""
+    wanted = monotone_margins(margin)
     box = {"ratio": Axis(1e-7, 1e2), "rate": Axis(1e-4, 1e4)}
     return all_positive(wanted, box, note="ratio = λ/η; ρ ≥ 0 and κ > 0 arbitrary (they enter linearly)")
 
