@@ -11,9 +11,12 @@ COMMANDS = {"verify": "dynamics.verify_command", "basin": "dynamics.basin_comman
 def main() -> int:
     """Dispatch to a command; exit status 2 for an unknown one, 130 for an interruption."""
     usage = f"usage: python -m dynamics {{{','.join(COMMANDS)}}} …   (--help after a command lists its settings)"
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    if len(sys.argv) < 2:
+        print(usage, file=sys.stderr)
+        return 2
+    if sys.argv[1] in ("-h", "--help"):
         print(usage)
-        return 0 if len(sys.argv) > 1 else 2
+        return 0
     if sys.argv[1] not in COMMANDS:
         print(f"unknown command {sys.argv[1]!r}; {usage}", file=sys.stderr)
         return 2

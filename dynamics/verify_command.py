@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from dynamics.command_line import parse
 from dynamics.verify import Record, all_claims, run, write_json
 
 __all__ = ["Verify", "main"]
@@ -32,7 +32,7 @@ class Verify:
 
 def main(arguments: list[str]) -> int:
     """Exit status: 0 all proved or held, 1 anything refuted, undecided, failed or nothing checked, 2 bad input."""
-    options = tyro.cli(Verify, prog="python -m dynamics verify", args=arguments)
+    options = parse(Verify, "python -m dynamics verify", arguments)
     console = Console()
     if options.list:
         for claim in all_claims().values():

@@ -5,17 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import tyro
-
+from dynamics.command_line import parse
 from training.config import Validate, preset
 from training.errors import InputError
 from training.validate import validate
 
 
 def _validate(arguments: list[str]) -> None:
-    config = tyro.cli(
-        Validate, prog="python -m training validate", default=preset(_preset_name(arguments)), args=arguments
-    )
+    config = parse(Validate, "python -m training validate", arguments, preset(_preset_name(arguments)))
     folder = validate(config)
     print(f"run folder: {folder}")
 
@@ -36,9 +33,12 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {"validate": _validate}
 def main() -> int:
     """Run the command; exit status 0, 2 for bad input, 130 for an interruption."""
     usage = f"usage: python -m training {{{','.join(COMMANDS)}}} …   (--help after a command lists its settings)"
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    if len(sys.argv) < 2:
+        print(usage, file=sys.stderr)
+        return 2
+    if sys.argv[1] in ("-h", "--help"):
         print(usage)
-        return 0 if len(sys.argv) > 1 else 2
+        return 0
     command = COMMANDS.get(sys.argv[1])
     if command is None:
         print(f"unknown command {sys.argv[1]!r}; {usage}", file=sys.stderr)
