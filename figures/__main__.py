@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from types import ModuleType
 
 import tyro
 
+from dynamics.command_line import parse
 from figures import bilinear_portrait, gate_paths, hyperprior, linear_portrait
 from figures.style import save
 
@@ -38,7 +40,7 @@ class Draw:
 
 def main(arguments: list[str]) -> int:
     """Exit status 0, or 2 for an unknown name or missing results."""
-    options = tyro.cli(Draw, prog="python -m figures", args=arguments)
+    options = parse(Draw, "python -m figures", arguments)
     unknown = [name for name in options.names if name not in REGISTRY]
     if unknown:
         print(f"error: unknown figure {unknown[0]!r}: choose from {', '.join(REGISTRY)}", file=sys.stderr)
@@ -52,7 +54,15 @@ def main(arguments: list[str]) -> int:
         except FileNotFoundError as error:
             print(f"error: figure {name} needs {error.filename}, which is not there", file=sys.stderr)
             return 2
-        for path in save(drawing, out, name):  # type: ignore[arg-type]
+        except (json.JSONDecodeError, KeyError) as error:
+            print(f"error: figure {name} cannot read {options.run or RESULTS / committed}: {error}", file=sys.stderr)
+            return 2
+        try:
+            paths = save(drawing, out, name)  # type: ignore[arg-type]
+        except OSError as error:
+            print(f"error: cannot write to {out} ({error.strerror}): choose another --out", file=sys.stderr)
+            return 2
+        for path in paths:
             print(path)
     return 0
 
