@@ -80,8 +80,9 @@ class Validate:
         _require("theta_start", self.theta_start, "in (0, 1]", lambda v: 0 < v <= 1)
         for name in ("epochs", "batch"):
             _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
-        for name in ("threads", "seed", "hold"):
+        for name in ("threads", "hold"):
             _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
+        _require("seed", self.seed, "≥ 0 and below 2⁶³ − 1", lambda v: 0 <= v < 2**63 - 1)  # torch's generators
 
 
 def _require(name: str, value: float, allowed: str, test: object) -> None:

@@ -81,7 +81,7 @@ def train(
         on_epoch: called after each epoch with the number of epochs done.
 
     Raises:
-        InputError: if the loss diverges.
+        InputError: if the loss diverges, in a gated run at the very step.
     """
     optimizer = weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
     order = torch.Generator().manual_seed(config.seed)
@@ -107,6 +107,8 @@ def train(
             loss.backward()
             if gating is not None and gate_optimizer is not None and tracker is not None:
                 difference = gating.gates.difference()
+                if not bool(difference.isfinite().all()):
+                    raise InputError(f"the loss diverged at step {step + 1}: lower lr = {config.lr}")
                 cost = gating.structure.costs(gating.gates.theta.detach(), config.nu, config.alpha, config.beta)
                 record = tracker.observe(difference, cost)
                 if record is not None:

@@ -50,13 +50,18 @@ class RunFolder:
         path: must not exist, or be an empty folder.
 
     Raises:
-        InputError: if something is there already.
+        InputError: if something is there already, or the folder cannot be made or written to.
     """
 
     def __init__(self, path: Path) -> None:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"run folder {path} exists already: choose another --out, or remove it")
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"run folder {path} cannot be made ({error.strerror}): choose another --out") from error
+        if not os.access(path, os.W_OK):
+            raise InputError(f"run folder {path} cannot be written to: choose another --out")
         self.path = path
 
     def json(self, name: str, value: Any) -> None:

@@ -42,6 +42,7 @@ def validate(config: Validate) -> Path:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    _check_device(config.device)
     dataset = load(config.data, config.data_folder, device=config.device)
     network = _network(config, dataset)
     weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
@@ -54,9 +55,17 @@ def validate(config: Validate) -> Path:
         result["ungated"] = asdict(_ungated_run(config, dataset, folder))
     folder.json("table.json", result)
     (folder.path / "report.md").write_text(report(result))
+    print_result(result)  # before the figure: should it fail, the table has been seen
     _draw(folder.path)
-    print_result(result)
     return folder.path
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device on which nothing can be computed here."""
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError):  # the second is how a build without CUDA answers
+        raise InputError(f"device {name!r} is not usable here: use cpu, or cuda where torch has it") from None
 
 
 def _check_length(config: Validate, dataset: Dataset) -> None:
@@ -65,9 +74,16 @@ def _check_length(config: Validate, dataset: Dataset) -> None:
     if config.batch > images:
         raise InputError(f"batch must be ≤ {images}, the number of training images; got {config.batch}")
     steps = config.epochs * (images // config.batch)
-    least = max(config.tracker.warmup, config.tracker.every)
+    every = config.tracker.every
+    # The audit needs a record, and records come only at multiples of `every`.
+    least = every * max(1, -(-config.tracker.warmup // every))
     if steps < least:
-        raise InputError(f"epochs = {config.epochs} makes {steps} steps; warm-up and interval need at least {least}")
+        raise InputError(
+            f"epochs = {config.epochs} makes {steps} steps; the first record after the warm-up is at {least}:"
+            " raise epochs, or lower tracker.warmup or tracker.every"
+        )
+    if steps <= config.hold:
+        raise InputError(f"epochs = {config.epochs} makes {steps} steps, all within hold = {config.hold}: lower hold")
 
 
 def _network(config: Validate, dataset: Dataset) -> ResNet:
