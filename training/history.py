@@ -85,6 +85,16 @@ def open_history(path: Path) -> xr.Dataset:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no gate history at {path}")
+    root = zarr.open_group(path, mode="r")
+    arrays = dict(root.arrays())
+    # A kill in the middle of a flush leaves values whose step was never written: they are left out.
+    rows = arrays["step"].shape[0]
+    history = xr.Dataset(
+        {
+            name: (dims, np.asarray(array[:rows] if "step" in dims else array[:]))
+            for name, array in arrays.items()
+            if (dims := array.metadata.dimension_names)
+        }
+    )
     # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
-    history = xr.open_zarr(path, consolidated=False).set_coords(["step", "is_layer"])
-    return history.assign_coords(gate=history.attrs.pop("gates"))
+    return history.set_coords(["step", "is_layer"]).assign_coords(gate=root.attrs["gates"])
