@@ -174,5 +174,5 @@ class Tracker:
 
 
 def _quotient(pull: np.ndarray, norm: np.ndarray) -> np.ndarray:
-    """pull / norm, 0 where the weights have vanished altogether (then nothing pulls)."""
-    return np.divide(pull, norm, out=np.where(np.isnan(norm), np.nan, 0.0), where=norm > 0)
+    """pull / norm; ∞ where the weights are exactly zero, since along them nothing can be measured there."""
+    return np.divide(pull, norm, out=np.where(np.isnan(norm), np.nan, np.inf), where=norm > 0)
