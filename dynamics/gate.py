@@ -67,7 +67,9 @@ class Gate(ABC):
 
         Infinite where the coupling is zero: without a pull there is no saddle.
         """
-        return _saddle(type(self))(operands({}, self.parameters))
+        given = operands({}, self.parameters)
+        given.values[COUPLING.name] = given.xp.abs(given[COUPLING.name])  # −0, a measured pull of none, is 0
+        return _saddle(type(self))(given)
 
     @property
     def eigenvalues(self) -> tuple[Array, ...]:
