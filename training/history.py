@@ -89,12 +89,7 @@ def open_history(path: Path) -> xr.Dataset:
     arrays = dict(root.arrays())
     # A kill in the middle of a flush leaves values whose step was never written: they are left out.
     rows = arrays["step"].shape[0]
-    history = xr.Dataset(
-        {
-            name: (dims, np.asarray(array[:rows] if "step" in dims else array[:]))
-            for name, array in arrays.items()
-            if (dims := array.metadata.dimension_names)
-        }
-    )
+    values = {name: (("step", "gate"), np.asarray(array[:rows])) for name, array in arrays.items() if array.ndim == 2}
+    coordinates = {"step": ("step", np.asarray(arrays["step"][:])), "is_layer": ("gate", arrays["is_layer"][:])}
     # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
-    return history.set_coords(["step", "is_layer"]).assign_coords(gate=root.attrs["gates"])
+    return xr.Dataset(values, coords=coordinates | {"gate": root.attrs["gates"]})
