@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -80,6 +80,7 @@ paths = st.tuples(st.integers(1, 8), st.integers(1, 5)).flatmap(
 
 
 @given(paths)
+@settings(max_examples=30)
 def test_audit_against_one_gate_at_a_time(made):
     theta, margin, in_box, is_layer, warmup = made
     data = history(theta, margin, in_box, is_layer)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -107,6 +107,7 @@ def test_masks_are_drawn_for_each_sample_and_act_on_it_alone():
 
 
 @given(st.lists(st.sampled_from([0.0, 1e-3, 0.1, 0.5, 0.9, 1.0]), min_size=4, max_size=4), st.integers(0, 99))
+@settings(max_examples=15)
 def test_frequencies_follow_theta(theta, seed):
     gates = Gates(Small())
     with torch.no_grad():
