@@ -150,11 +150,12 @@ def test_known_fates(name):
     assert row.lead == (DEATHS[name] - 30 if verdict[0] else None)
 
 
-def test_no_rule_flags_in_the_warm_up():
+@pytest.mark.parametrize("warmup", [25, 30])
+def test_no_rule_flags_in_the_warm_up(warmup):
     theta = np.zeros((4, 1))
     data = history(theta, margin=-np.ones((4, 1)), in_box=np.ones((4, 1), bool))
-    assert first_flags(data, 25).tolist() == [[30]] * len(RULES)
-    assert all(row.lead == -20 for row in audit(data, 25)["units"])  # dead since step 10: no rule was early
+    assert first_flags(data, warmup).tolist() == [[30]] * len(RULES)
+    assert all(row.lead == -20 for row in audit(data, warmup)["units"])  # dead since step 10: no rule was early
 
 
 @pytest.mark.parametrize("records", [0, 3])

@@ -148,14 +148,15 @@ def test_units_of_a_branch_that_never_ran_have_no_certificate_of_their_own():
     assert (record.margin_bilinear[units] >= 0).all()
 
 
-def test_a_certified_branch_certifies_its_units_and_no_others():
+@pytest.mark.parametrize("branch", [0, 1, 2])
+def test_a_certified_branch_certifies_its_units_and_no_others(branch):
     gates = gated()
     shut(gates, 1.0, 0.5)
     tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE)
     difference = torch.full((len(gates.theta),), -50.0)
-    difference[gates.units + 1] = 0.0  # the second branch: nothing pulls
+    difference[gates.units + branch] = 0.0  # nothing pulls it
     record = tracker.observe(difference, torch.full_like(difference, COST))
-    expected = [False, *[True] * 2, *[False] * 4, False, True, False]
+    expected = [at == branch for at in (0, 1, 1, 2, 2, 2, 2, 0, 1, 2)]
     assert (record.margin < 0).tolist() == expected
     assert record.in_box.tolist() == expected
     assert (record.margin_bilinear[: gates.units] < 0).tolist() == expected[: gates.units]
