@@ -94,12 +94,12 @@ PRESETS: dict[str, Validate] = {
     "digits": Validate(
         preset="digits",
         width=8,
-        nu=0.5,
+        nu=2.0,
         alpha=0.2,
         epochs=120,
-        gate_lr=1.5,
-        hold=66,
-        tracker=TrackerSettings(warmup=300, window=150, every=15),
+        gate_lr=0.1,
+        hold=300,
+        tracker=TrackerSettings(warmup=300, window=150, every=30),
     ),
     "cifar10-quick": Validate(
         preset="cifar10-quick",
@@ -107,8 +107,11 @@ PRESETS: dict[str, Validate] = {
         depth=20,
         epochs=8,
         batch=128,
-        gate_lr=1.0,
-        hold=390,
+        nu=0.5,
+        alpha=0.2,
+        gate_lr=2.0,
+        hold=780,
+        tracker=TrackerSettings(warmup=780),
     ),
 }
 
