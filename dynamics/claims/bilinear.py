@@ -23,7 +23,7 @@ from dynamics.bilinear import (
     scaled_squared_height,
     squared_height,
 )
-from dynamics.boxes import Axis, all_positive, balls, centred, joined, prove_positive
+from dynamics.claims.boxes import Axis, all_positive, balls, centred, joined, prove_positive
 from dynamics.claims.claim import Claim, Outcome, Status, claim
 from dynamics.claims.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
 from dynamics.ode import COST, COUPLING, DECAY, RATE, THETA

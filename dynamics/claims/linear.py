@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from dynamics.boxes import Axis, all_positive, balls, centred, prove_positive
+from dynamics.claims.boxes import Axis, all_positive, balls, centred, prove_positive
 from dynamics.claims.claim import Claim, Outcome, Status, claim
 from dynamics.claims.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
 from dynamics.linear import LINEAR, RATIO, RHO, SADDLE_RHO, scaled_margin, separatrix_slope

@@ -11,8 +11,8 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics.boxes import Axis, all_positive, balls, centred, joined, prove_positive
 from dynamics.claims import steps
+from dynamics.claims.boxes import Axis, all_positive, balls, centred, joined, prove_positive
 from dynamics.claims.claim import Status, held, proved
 
 X, Y = sp.symbols("x y", real=True)
