@@ -11,8 +11,10 @@ import numpy as np
 
 from training.augmentation import augment
 from training.batches import batch_count, batches, test_batches
-from training.cifar_files import RECORDS, DataError, read_cifar10
+from training.cifar_files import read_cifar
+from training.cifar_layouts import CIFAR10, CIFAR100, Cifar
 from training.dataset import Dataset, Device, from_bytes
+from training.errors import DataError
 
 __all__ = [
     "DataError",
@@ -22,6 +24,7 @@ __all__ = [
     "batches",
     "load",
     "load_cifar10",
+    "load_cifar100",
     "load_digits",
     "test_batches",
 ]
@@ -58,7 +61,7 @@ def load_digits(device: Device = "cpu") -> Dataset:
     )
 
 
-def load_cifar10(folder: str | Path, device: Device = "cpu", records: int = RECORDS) -> Dataset:
+def load_cifar10(folder: str | Path, device: Device = "cpu", records: int = 10_000) -> Dataset:
     """CIFAR-10: 50,000 and 10,000 colour images of 32x32 pixels in ten classes.
 
     Files that are not the official ones are loaded too, and the provenance says so.
@@ -72,18 +75,46 @@ def load_cifar10(folder: str | Path, device: Device = "cpu", records: int = RECO
     Raises:
         DataError: no such folder; a file missing, truncated or foreign.
     """
-    raw = read_cifar10(folder, records)
+    return _cifar(CIFAR10, folder, device, (records,) * 6, "labels")
+
+
+def load_cifar100(
+    folder: str | Path, device: Device = "cpu", records: tuple[int, int] = (50_000, 10_000), coarse: bool = False
+) -> Dataset:
+    """CIFAR-100: 50,000 and 10,000 colour images of 32x32 pixels in a hundred classes.
+
+    Files that are not the official ones are loaded too, and the provenance says so.
+
+    Args:
+        folder: the folder that holds `cifar-100-binary` or `cifar-100-python`, or one of these itself.
+            The binary layout is read where both are there.
+        device: where to put the images; 184 MB.
+        records: images in the training and the test file; others than these are for excerpts and tests.
+        coarse: label images with the twenty groups into which the hundred classes fall.
+
+    Raises:
+        DataError: no such folder; a file missing, truncated or foreign.
+    """
+    return _cifar(CIFAR100, folder, device, records, "coarse_labels" if coarse else "fine_labels")
+
+
+def _cifar(cifar: Cifar, folder: str | Path, device: Device, records: tuple[int, ...], labels: str) -> Dataset:
+    raw = read_cifar(cifar, folder, records)
+    column = list(cifar.labels).index(labels)
+    title = cifar.title + (" with coarse labels" if labels == "coarse_labels" else "")
     if raw.official:
-        origin = f"CIFAR-10, official files ({raw.layout} layout, checksums verified)"
+        origin = f"{title}, official files ({raw.layout} layout, checksums verified)"
     else:
-        origin = "CIFAR-10, not the official files (checksums differ; pixels may have been recompressed)"
-    arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
-    return from_bytes("cifar10", origin, arrays, classes=10, padding=4, flip=True, device=device)
+        origin = f"{title}, not the official files (checksums differ; pixels may have been recompressed)"
+    arrays = (raw.train_images, raw.train_labels[:, column], raw.test_images, raw.test_labels[:, column])
+    classes = cifar.labels[labels]
+    return from_bytes(cifar.name, origin, arrays, classes=classes, padding=4, flip=True, device=device)
 
 
 _LOADERS: dict[str, Callable[[str | Path, Device], Dataset]] = {
     "digits": lambda _, device: load_digits(device),
     "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
 }
 
 
@@ -91,7 +122,7 @@ def load(name: str, folder: str | Path = "data", device: Device = "cpu") -> Data
     """The data set of that name.
 
     Args:
-        name: `digits` or `cifar10`.
+        name: `digits`, `cifar10` or `cifar100`.
         folder: where data sets are kept; `digits` needs none.
         device: where to put the images.
 
@@ -101,7 +132,7 @@ def load(name: str, folder: str | Path = "data", device: Device = "cpu") -> Data
     Example:
         >>> load("mnist")
         Traceback (most recent call last):
-        training.cifar_files.DataError: unknown data set 'mnist'; known are cifar10, digits
+        training.errors.DataError: unknown data set 'mnist'; known are cifar10, cifar100, digits
     """
     if name not in _LOADERS:
         raise DataError(f"unknown data set {name!r}; known are {', '.join(sorted(_LOADERS))}")

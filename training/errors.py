@@ -1,7 +1,11 @@
-"""The error a user can cause: one line that names the thing and what to do; the command exits with status 2."""
+"""The errors a user can cause: one line that names the thing and what to do; the command exits with status 2."""
 
-__all__ = ["InputError"]
+__all__ = ["DataError", "InputError"]
 
 
 class InputError(ValueError):
     """Bad input: a setting, a path, a file. Its message fits on one line."""
+
+
+class DataError(InputError):
+    """A data set is missing, damaged, foreign or unknown."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import cifar_files, data
+from training import data
 
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
 RECORDS = 4
@@ -80,11 +80,11 @@ def test_provenance_says_not_official_and_is_the_same_for_the_same_content(tmp_p
 def test_provenance_says_official_only_if_every_file_has_its_checksum(layout, tmp_path, monkeypatch):
     write(tmp_path, layout)
     made_up = []
-    for known in cifar_files._LAYOUTS:
+    for known in data.CIFAR10.layouts:
         paths = [tmp_path / known.folder / name for name in known.checksums]
         sums = {p.name: hashlib.new(known.algorithm, p.read_bytes()).hexdigest() for p in paths if p.exists()}
         made_up.append(dataclasses.replace(known, checksums=sums or known.checksums))
-    monkeypatch.setattr(cifar_files, "_LAYOUTS", tuple(made_up))
+    monkeypatch.setattr(data, "CIFAR10", dataclasses.replace(data.CIFAR10, layouts=tuple(made_up)))
     official = f"CIFAR-10, official files ({layout} layout, checksums verified), 20 train and 4 test images"
     assert data.load_cifar10(tmp_path, records=RECORDS).provenance.startswith(official)
     (third,), (fourth,) = tmp_path.rglob("data_batch_3*"), tmp_path.rglob("data_batch_4*")
@@ -191,8 +191,8 @@ def test_load_finds_each_data_set(tmp_path):
     assert data.load("digits").name == data.load("digits", tmp_path / "nowhere").name == "digits"
     with pytest.raises(data.DataError, match="holds neither"):
         data.load("cifar10", tmp_path)
-    with pytest.raises(data.DataError, match="unknown data set 'imagenet'; known are cifar10, digits"):
-        data.load("imagenet", tmp_path)
+    with pytest.raises(data.DataError, match=r"unknown data set 'mnist'; known are .*cifar10, .*digits"):
+        data.load("mnist", tmp_path)
 
 
 REAL = Path(__file__).parents[2] / "data"
