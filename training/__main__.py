@@ -1,4 +1,4 @@
-"""`python -m training validate …`."""
+"""`python -m training validate …` and `python -m training data …`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from dynamics.command_line import parse
 from training.config import Validate, preset
+from training.data_command import data
 from training.errors import InputError
 from training.validate import validate
 
@@ -27,7 +28,7 @@ def _preset_name(arguments: list[str]) -> str:
     return Validate.preset
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"validate": _validate}
+COMMANDS: dict[str, Callable[[list[str]], None]] = {"validate": _validate, "data": data}
 
 
 def main() -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from dynamics.command_line import parse
 from training.archives import ARCHIVES
 from training.fetch import fetch
 
@@ -31,6 +33,11 @@ def data(arguments: list[str]) -> None:
 
     Raises:
         InputError: nothing could be downloaded, or it was not what is expected; the message says what to do.
+        SystemExit: after help (0), bad options (2) or an interruption (130).
     """
-    config = tyro.cli(Data, prog="python -m training data", args=arguments)
-    print(fetch(ARCHIVES[config.name], config.folder, config.url))
+    config = parse(Data, "python -m training data", arguments)
+    try:
+        print(fetch(ARCHIVES[config.name], config.folder, config.url))
+    except KeyboardInterrupt:
+        print("interrupted; what was received is kept, and the same command continues it", file=sys.stderr)
+        sys.exit(130)
