@@ -15,10 +15,12 @@ from training.cifar_files import read_cifar
 from training.cifar_layouts import CIFAR10, CIFAR100, Cifar
 from training.dataset import Dataset, Device, from_bytes
 from training.errors import DataError
+from training.source import Source
 
 __all__ = [
     "DataError",
     "Dataset",
+    "Source",
     "augment",
     "batch_count",
     "batches",

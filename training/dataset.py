@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float32, Int64, Num, UInt8
 from torch import Tensor
 
+from training.augmentation import draw, shift_and_flip
+from training.source import Batches, batch_count, check_skip, check_test_batch_size
+
 __all__ = ["Dataset", "Device", "from_bytes"]
 
 Device = torch.device | str
@@ -15,7 +18,7 @@ Device = torch.device | str
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images for training and testing, all on one device.
+    """Labelled images for training and testing, all on one device: a `Source`.
 
     Args:
         name: what `load` calls it.
@@ -51,6 +54,51 @@ class Dataset:
     def normalise(self, images: Num[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
         """Images as a network takes them: each channel of the training set has mean 0 and deviation 1."""
         return (images.float() - self.mean[:, None, None]) / self.std[:, None, None]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        _, c, h, w = self.train_images.shape
+        return c, h, w
+
+    def batches(
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        augment: bool = True,
+        drop_last: bool = True,
+        skip: int = 0,
+        channels_last: bool = False,
+    ) -> Batches:
+        """As in `Source`; augmentation shifts and mirrors. All draws of an epoch are made at the call."""
+        count = batch_count(self, batch_size, drop_last)
+        check_skip(self, batch_size, count, skip)
+        n = len(self.train_labels)
+        draws = draw(n, generator, self.padding, self.flip).to(self.device)
+        order = torch.randperm(n, generator=generator).to(self.device)
+
+        def rest() -> Batches:
+            for index in range(skip, count):
+                where = slice(index * batch_size, (index + 1) * batch_size)
+                chosen = order[where]
+                images = self.normalise(self.train_images[chosen])
+                if augment:
+                    images = shift_and_flip(images, draws.part(where), self.padding)
+                yield in_format(images, channels_last), self.train_labels[chosen]
+
+        return rest()
+
+    def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False) -> Batches:
+        """As in `Source`."""
+        check_test_batch_size(batch_size)
+        parts = zip(self.test_images.split(batch_size), self.test_labels.split(batch_size), strict=True)
+        return ((in_format(self.normalise(images), channels_last), labels) for images, labels in parts)
+
+
+def in_format(images: Float32[Tensor, "n c h w"], channels_last: bool) -> Float32[Tensor, "n c h w"]:
+    """The same images, in the memory format asked for."""
+    return images.contiguous(memory_format=torch.channels_last) if channels_last else images
 
 
 Arrays = tuple[
