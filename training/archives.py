@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import shutil
 import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from training.cifar_layouts import CIFAR10, CIFAR100, Cifar, Layout
 from training.errors import DataError
@@ -79,7 +79,7 @@ ARCHIVES = {
 """What `python -m training data` downloads, by the name of the data set."""
 
 
-def _digests(file: BinaryIO, algorithms: list[str]) -> dict[str, str]:
+def _digests(file: io.BufferedIOBase, algorithms: list[str]) -> dict[str, str]:
     """Several checksums of an open file from its beginning, in one pass."""
     sums = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
     file.seek(0)
@@ -89,7 +89,7 @@ def _digests(file: BinaryIO, algorithms: list[str]) -> dict[str, str]:
     return {algorithm: digest.hexdigest() for algorithm, digest in sums.items()}
 
 
-def verify(archive: Archive, file: BinaryIO) -> str | None:
+def verify(archive: Archive, file: io.BufferedIOBase) -> str | None:
     """What is wrong with an archive's content, as a phrase; None if every checksum is the published one."""
     found = _digests(file, list(archive.checksums))
     for algorithm, expected in archive.checksums.items():
@@ -113,7 +113,7 @@ def differing(layout: Layout, place: Path) -> str | None:
     return None
 
 
-def unpack(archive: Archive, file: BinaryIO, folder: Path) -> Path:
+def unpack(archive: Archive, file: io.BufferedIOBase, folder: Path) -> Path:
     """Unpack a verified archive's files; their folder appears at once and complete, or not at all.
 
     Args:
@@ -142,7 +142,7 @@ def unpack(archive: Archive, file: BinaryIO, folder: Path) -> Path:
     return folder / archive.layout.folder
 
 
-def _unpack_into(archive: Archive, file: BinaryIO, place: Path) -> None:
+def _unpack_into(archive: Archive, file: io.BufferedIOBase, place: Path) -> None:
     layout = archive.layout
     expected = {f"{layout.folder}/{name}": name for name in (*layout.checksums, *layout.names)}
     label = f"unpacking {archive.name}"

@@ -85,7 +85,7 @@ class Dataset:
                 images = self.normalise(self.train_images[chosen])
                 if augment:
                     images = shift_and_flip(images, draws.part(where), self.padding)
-                yield in_format(images, channels_last), self.train_labels[chosen]
+                yield _in_format(images, channels_last), self.train_labels[chosen]
 
         return rest()
 
@@ -93,11 +93,10 @@ class Dataset:
         """As in `Source`."""
         check_test_batch_size(batch_size)
         parts = zip(self.test_images.split(batch_size), self.test_labels.split(batch_size), strict=True)
-        return ((in_format(self.normalise(images), channels_last), labels) for images, labels in parts)
+        return ((_in_format(self.normalise(images), channels_last), labels) for images, labels in parts)
 
 
-def in_format(images: Float32[Tensor, "n c h w"], channels_last: bool) -> Float32[Tensor, "n c h w"]:
-    """The same images, in the memory format asked for."""
+def _in_format(images: Tensor, channels_last: bool) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last) if channels_last else images
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import io
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import BinaryIO
 
 __all__ = ["DownloadError", "download"]
 
@@ -21,7 +21,9 @@ class DownloadError(Exception):
     """Why a transfer did not end; a phrase that fits into a sentence."""
 
 
-def download(url: str, file: BinaryIO, size: int, on_bytes: Callable[[int], None] = lambda count: None) -> None:
+def download(
+    url: str, file: io.BufferedIOBase, size: int, on_bytes: Callable[[int], None] = lambda count: None
+) -> None:
     """Append to a file what is missing of it, over as many connections as it takes while each brings it forward.
 
     Whether the content is the right one is for the caller to check: what a file held before may be of another
@@ -56,7 +58,7 @@ def download(url: str, file: BinaryIO, size: int, on_bytes: Callable[[int], None
         start = file.seek(0, 2)
 
 
-def _receive(url: str, file: BinaryIO, start: int, size: int, on_bytes: Callable[[int], None]) -> None:
+def _receive(url: str, file: io.BufferedIOBase, start: int, size: int, on_bytes: Callable[[int], None]) -> None:
     """One connection's worth: from `start` if the server can do that, else from the beginning."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:

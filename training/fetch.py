@@ -8,10 +8,10 @@ the published name when it is complete.
 from __future__ import annotations
 
 import fcntl
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from training.archives import Archive, differing, unpack, verify
 from training.download import DownloadError, download
@@ -87,7 +87,7 @@ def _fetch(archive: Archive, folder: Path, url: str) -> str:
 
 
 @contextmanager
-def _alone(part: Path) -> Iterator[BinaryIO]:
+def _alone(part: Path) -> Iterator[io.BufferedIOBase]:
     """The file for reading and appending, locked against other processes that download the same."""
     with open(part, "a+b") as file:
         try:
@@ -101,7 +101,7 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
                 part.unlink(missing_ok=True)
 
 
-def _complete(archive: Archive, file: BinaryIO, folder: Path, url: str) -> None:
+def _complete(archive: Archive, file: io.BufferedIOBase, folder: Path, url: str) -> None:
     """Receive what is missing of the archive."""
     have = file.seek(0, 2)
     received = 0
