@@ -22,9 +22,9 @@ class Validate:
     """Run folder; by default runs/PRESET-seedSEED-TIME. Must not exist."""
 
     data: str = "digits"
-    """Data set: digits (embedded) or cifar10."""
+    """Data set: digits (embedded), cifar10, cifar100 or imagenet."""
     data_folder: Path = Path("data")
-    """Where CIFAR's files are."""
+    """Where the files of the others are."""
 
     depth: int = 14
     """Depth of the residual network, 6n+2."""

@@ -113,18 +113,27 @@ def _cifar(cifar: Cifar, folder: str | Path, device: Device, records: tuple[int,
     return from_bytes(cifar.name, origin, arrays, classes=classes, padding=4, flip=True, device=device)
 
 
-_LOADERS: dict[str, Callable[[str | Path, Device], Dataset]] = {
+def _imagenet(folder: str | Path, device: Device) -> Source:
+    try:
+        from training.imagenet import load_imagenet  # here: it needs an extra
+    except ImportError as error:
+        raise DataError(f"images in files need Pillow ({error}): pip install 'pruning-dynamics[imagenet]'") from error
+    return load_imagenet(folder, device)
+
+
+_LOADERS: dict[str, Callable[[str | Path, Device], Source]] = {
     "digits": lambda _, device: load_digits(device),
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
+    "imagenet": _imagenet,
 }
 
 
-def load(name: str, folder: str | Path = "data", device: Device = "cpu") -> Dataset:
+def load(name: str, folder: str | Path = "data", device: Device = "cpu") -> Source:
     """The data set of that name.
 
     Args:
-        name: `digits`, `cifar10` or `cifar100`.
+        name: `digits`, `cifar10`, `cifar100` or `imagenet`.
         folder: where data sets are kept; `digits` needs none.
         device: where to put the images.
 
@@ -134,7 +143,7 @@ def load(name: str, folder: str | Path = "data", device: Device = "cpu") -> Data
     Example:
         >>> load("mnist")
         Traceback (most recent call last):
-        training.errors.DataError: unknown data set 'mnist'; known are cifar10, cifar100, digits
+        training.errors.DataError: unknown data set 'mnist'; known are cifar10, cifar100, digits, imagenet
     """
     if name not in _LOADERS:
         raise DataError(f"unknown data set {name!r}; known are {', '.join(sorted(_LOADERS))}")

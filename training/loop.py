@@ -18,7 +18,7 @@ from torch import nn
 
 from dynamics.complexity import Structure
 from training.config import Validate
-from training.data import Dataset, batches, test_batches
+from training.data import Source, batches, test_batches
 from training.errors import InputError
 from training.gates import Gates
 from training.optimizer import ProjectedSGD, cosine, gate_rate, weight_optimizer
@@ -63,7 +63,7 @@ class Trained:
 def train(
     config: Validate,
     network: nn.Module,
-    dataset: Dataset,
+    dataset: Source,
     progress: Progress,
     log: Callable[..., None],
     gating: Gating | None = None,
@@ -74,7 +74,7 @@ def train(
     Args:
         config: settings; `seed` fixes the order of the data, the augmentation and the masks.
         network: trained in place.
-        dataset: on the same device.
+        dataset: gives its batches on the same device.
         progress: shows where the run stands.
         log: called with scalars as keywords.
         gating: the gates, or None for the plain network.
@@ -132,7 +132,7 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, dataset: Dataset, batch: int, gates: Gates | None) -> float:
+def evaluate(network: nn.Module, dataset: Source, batch: int, gates: Gates | None) -> float:
     """Test accuracy in [0, 1]; with gates, of the deterministic network (a gate is on where θ ≥ ½)."""
     network.eval()
     if gates is not None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from training.audit import Row, as_text, audit
 from training.config import Validate
-from training.data import Dataset, load
+from training.data import Source, load
 from training.errors import InputError
 from training.gates import Gates
 from training.history import History, open_history
@@ -68,7 +68,7 @@ def _check_device(name: str) -> None:
         raise InputError(f"device {name!r} is not usable here: use cpu, or cuda where torch has it") from None
 
 
-def _check_length(config: Validate, dataset: Dataset) -> None:
+def _check_length(config: Validate, dataset: Source) -> None:
     """Refuse a batch larger than the training set, and a run too short for its warm-up."""
     images = len(dataset.train_labels)
     if config.batch > images:
@@ -86,16 +86,16 @@ def _check_length(config: Validate, dataset: Dataset) -> None:
         raise InputError(f"epochs = {config.epochs} makes {steps} steps, all within hold = {config.hold}: lower hold")
 
 
-def _network(config: Validate, dataset: Dataset) -> ResNet:
+def _network(config: Validate, dataset: Source) -> ResNet:
     """The network with the seed's initial weights; gated and ungated runs start from the same ones."""
     torch.manual_seed(config.seed)
-    network = ResNet(config.depth, config.width, channels=dataset.train_images.shape[1], classes=dataset.classes)
+    network = ResNet(config.depth, config.width, channels=dataset.shape[0], classes=dataset.classes)
     return network.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: RunFolder) -> dict[str, Any]:
+def _shadow_run(config: Validate, network: ResNet, dataset: Source, folder: RunFolder) -> dict[str, Any]:
     gates = Gates(network, config.theta_start).to(config.device)
-    structure = structure_of(network, dataset.train_images.shape[1:])
+    structure = structure_of(network, dataset.shape)
     is_layer = gates.is_layer.cpu().numpy()
     store = folder.path / "gates.zarr"
     with History(store, structure.names, is_layer) as history:
@@ -130,13 +130,13 @@ def _shadow_run(config: Validate, network: ResNet, dataset: Dataset, folder: Run
     }
 
 
-def _ungated_run(config: Validate, dataset: Dataset, folder: RunFolder) -> Trained:
+def _ungated_run(config: Validate, dataset: Source, folder: RunFolder) -> Trained:
     network = _network(config, dataset)
     with _progress(config, dataset, "ungated") as progress:
         return train(config, network, dataset, progress, lambda **values: folder.scalars(network="ungated", **values))
 
 
-def _progress(config: Validate, dataset: Dataset, label: str) -> Progress:
+def _progress(config: Validate, dataset: Source, label: str) -> Progress:
     return Progress(label, config.epochs * (len(dataset.train_labels) // config.batch))
 
 

@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import sys
 import tarfile
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from training import data
+from training import data, imagenet
+from training.config import Validate
 from training.dataset import from_bytes
 from training.image_files import list_shards
 from training.imagenet import ImageNet, load_imagenet
+from training.loop import train
+from training.networks import ResNet
+from training.progress import Progress
 from training.source import Source
 
 CLASSES = ("n01440764", "n01443537", "n01484850")
@@ -328,3 +333,26 @@ def test_a_validation_class_beyond_those_of_training_is_refused(tmp_path):
     shard(tmp_path / "val" / "000009.tar", [("a.jpg", b""), ("a.cls", b"3")])
     with pytest.raises(data.DataError, match="has a validation image of class 3, above 2 in training"):
         load_imagenet(tmp_path)
+
+
+@WORKERS
+def test_is_found_by_name_and_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(imagenet, "_processors", lambda: 0)
+    source = data.load("imagenet", write_folders(tmp_path / "imagenet").parent)
+    assert source.name == "imagenet" and source.shape == (3, 224, 224)
+    small = load_imagenet(tmp_path, workers=0, size=16, resize=18)
+    config = Validate(epochs=2, batch=4, lr=0.01)
+    network = ResNet(8, 4, channels=small.shape[0], classes=small.classes)
+    with Progress("training", 6) as progress:
+        trained = train(config, network, small, progress, lambda **scalars: None)
+    assert trained.steps == 6 and 0 <= trained.accuracy <= 1
+
+
+def test_without_pillow_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    for module in ("training.imagenet", "training.image_crops"):
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(
+        data.DataError, match=r"images in files need Pillow .*: pip install 'pruning-dynamics\[imagenet\]'"
+    ):
+        data.load("imagenet")
