@@ -156,7 +156,6 @@ def as_text(rows: Sequence[Row]) -> str:
     for row in rows:
         lead = "–" if row.lead is None else f"{row.lead:.0f}"
         lines.append(
-            f"| {row.rule} | {row.flagged} of {row.gates} | {row.dead} | {row.caught} | {row.wrong} | {row.undecided}"
-            f" | {lead} |"
+            f"| {row.rule} | {row.flagged} | {row.dead} | {row.caught} | {row.wrong} | {row.undecided} | {lead} |"
         )
     return "\n".join(lines)

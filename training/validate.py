@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from training.audit import Row, as_text, audit
+from training.audit import audit
 from training.config import Validate
 from training.data import Source, load
 from training.errors import InputError
@@ -26,6 +24,7 @@ from training.networks import ResNet
 from training.optimizer import weight_optimizer
 from training.paths import gate_paths
 from training.progress import Progress
+from training.report import print_result, report
 from training.rundir import RunFolder, environment
 from training.structure import structure_of
 
@@ -166,58 +165,3 @@ def _plain(config: Validate) -> dict[str, Any]:
 def _draw(folder: Path) -> None:
     """Ask `figures` for the run's picture: through its command, since training imports nothing of figures."""
     subprocess.run([sys.executable, "-m", "figures", "gate_paths", "--run", str(folder)], check=True)
-
-
-def report(result: dict[str, Any]) -> str:
-    """The result as Markdown, with what is needed to judge it."""
-    gated = result["gated"]
-    lines = [
-        f"# Shadow run: {result['preset']}, seed {result['seed']}",
-        "",
-        f"{result['data']} {result['epochs']} epochs, {result['steps']} steps; accuracies are of the last epoch.",
-        "",
-        *_accuracy_lines(result, gated),
-        "",
-        "## Units",
-        "",
-        as_text([Row(**row) for row in result["units"]]),
-        "",
-        "## Layers",
-        "",
-        as_text([Row(**row) for row in result["layers"]]),
-        "",
-        f"Made with `{result['command']}`. ![gate paths](gate_paths.png)",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _accuracy_lines(result: dict[str, Any], gated: dict[str, Any]) -> list[str]:
-    kept = f"{100 * gated['macs'] / gated['macs_full']:.1f}% of the multiply–accumulates"
-    kept += f", {100 * gated['parameters'] / gated['parameters_full']:.1f}% of the parameters on"
-    lines = [f"- gated network: test accuracy {100 * gated['accuracy']:.2f}%, {kept}"]
-    if "ungated" in result:
-        lines.append(f"- ungated network, same budget: test accuracy {100 * result['ungated']['accuracy']:.2f}%")
-    return lines
-
-
-def print_result(result: dict[str, Any]) -> None:
-    """The tables on the terminal."""
-    console = Console()
-    console.print(result["data"], highlight=False)
-    for kind in ("units", "layers"):
-        table = Table(title=f"{kind}: {result[kind][0]['gates']} gates, {result[kind][0]['dead']} ended dead")
-        for column in (
-            "rule",
-            "flagged",
-            "caught",
-            "came back or ended alive",
-            "undecided",
-            "median lead (steps)",
-        ):
-            table.add_column(column, justify="left" if column == "rule" else "right")
-        for row in result[kind]:
-            lead = "–" if row["lead"] is None else f"{row['lead']:.0f}"
-            table.add_row(row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead)
-        console.print(table)
-    console.print("\n".join(_accuracy_lines(result, result["gated"])), highlight=False)

@@ -1,0 +1,48 @@
+"""Tables quoted in a text are generated from result files: `python -m training.quote README.md`.
+
+Everything between `<!-- quote FOLDER -->` and `<!-- end quote -->` is replaced by the tables of FOLDER/table.json,
+FOLDER relative to the text. A test fails while the README does not say what its result files say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from training.report import tables
+from training.rundir import write_atomically
+
+__all__ = ["quoted"]
+
+_BLOCK = re.compile(r"(<!-- quote (?P<folder>\S+) -->\n).*?(<!-- end quote -->)", re.DOTALL)
+
+
+def quoted(text: str, folder: Path) -> str:
+    """The text with every quotation made anew from the result files below `folder`.
+
+    Raises:
+        FileNotFoundError: if a quoted result is not there.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        result = json.loads((folder / match["folder"] / "table.json").read_text())
+        return f"{match[1]}\n{tables(result)}\n\n{match[3]}"
+
+    return _BLOCK.sub(block, text)
+
+
+def main(paths: list[str]) -> int:
+    """Rewrite the given texts; exit status 2 where a file is missing."""
+    for path in map(Path, paths):
+        try:
+            write_atomically(path, quoted(path.read_text(), path.parent).encode())
+        except FileNotFoundError as error:
+            print(f"error: {error.filename} is not there", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""A run's result as text: Markdown for the run folder, tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from training.audit import Row, as_text
+
+__all__ = ["print_result", "report", "tables"]
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result as Markdown, with what is needed to judge it."""
+    title = f"# Shadow run: {result['preset']}, seed {result['seed']}"
+    return "\n".join([title, "", tables(result), "", "![gate paths](gate_paths.png)", ""])
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Accuracy and the two tables as Markdown, with data, provenance, seed, epochs and command beside them."""
+    lines = [
+        f"Seed {result['seed']} (one run), {result['epochs']} epochs, {result['steps']} steps, no flag before step "
+        f"{result['warmup']}; accuracies are of the last epoch. Data: {result['data']}.",
+        "",
+        *_accuracy_lines(result, result["gated"]),
+        "",
+        f"Units ({result['units'][0]['gates']} gates):",
+        "",
+        as_text([Row(**row) for row in result["units"]]),
+        "",
+        f"Layers ({result['layers'][0]['gates']} gates):",
+        "",
+        as_text([Row(**row) for row in result["layers"]]),
+        "",
+        f"Made with `{result['command']}`.",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy_lines(result: dict[str, Any], gated: dict[str, Any]) -> list[str]:
+    kept = f"{100 * gated['macs'] / gated['macs_full']:.1f}% of the multiply–accumulates"
+    kept += f", {100 * gated['parameters'] / gated['parameters_full']:.1f}% of the parameters on"
+    lines = [f"- gated network: test accuracy {100 * gated['accuracy']:.2f}%, {kept}"]
+    if "ungated" in result:
+        lines.append(f"- ungated network, same budget: test accuracy {100 * result['ungated']['accuracy']:.2f}%")
+    return lines
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The tables on the terminal."""
+    console = Console()
+    console.print(result["data"], highlight=False)
+    for kind in ("units", "layers"):
+        table = Table(title=f"{kind}: {result[kind][0]['gates']} gates, {result[kind][0]['dead']} ended dead")
+        for column in (
+            "rule",
+            "flagged",
+            "caught",
+            "came back or ended alive",
+            "undecided",
+            "median lead (steps)",
+        ):
+            table.add_column(column, justify="left" if column == "rule" else "right")
+        for row in result[kind]:
+            lead = "–" if row["lead"] is None else f"{row['lead']:.0f}"
+            table.add_row(row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead)
+        console.print(table)
+    console.print("\n".join(_accuracy_lines(result, result["gated"])), highlight=False)
