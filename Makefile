@@ -35,6 +35,7 @@ lint: $(READY)  ## style and types
 	$(VENV)/bin/mypy
 
 bench: $(READY)  ## time ours against peers (quiet machine, please)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(RUN) -m benchmarks
 
 paper: $(READY)  ## build the PDF, where LaTeX is installed

@@ -43,7 +43,7 @@ def draw(_: Path) -> Figure:
     axes.set(xlim=(0, TOP), ylim=(0, 1), xlabel="weight norms ρ_in = ρ_out", ylabel="gate probability θ")
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     for x, y, text, colour in (
-        (0.1, 0.36, "goes to zero", BLUE),
+        (0.02, 0.12, "goes to zero", BLUE),
         (0.6, 0.78, "stays", "black"),
         (rho_star + 0.015, theta_star + 0.04, "saddle", RED),
         (0.02, theta_star + 0.03, "ρ' = 0", GREEN),

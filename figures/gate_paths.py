@@ -35,7 +35,7 @@ def draw(results: Path) -> Figure:
         row = next(row for row in table[f"{kind}s"] if row["rule"] == "half-plane")
         axes.set(xlabel=f"weight norm ρ of the {kind}", ylabel="gate probability θ", ylim=(-0.02, 1.02))
         axes.set_title(
-            f"{row['gates']} {kind} gates: {row['dead']} ended dead, {row['flagged']} certified, {row['wrong']} wrongly"
+            f"{row['gates']} {kind}s: {row['dead']} ended dead, {row['flagged']} certified, {row['wrong']} wrongly"
         )
     drawing.suptitle(
         f"{table['preset']}, seed {table['seed']}, {table['epochs']} epochs, {table['steps']} steps", fontsize=8
