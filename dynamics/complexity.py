@@ -80,6 +80,9 @@ class Structure:
         layers: every layer, in any order.
         units: group name → number of gated units.
         branches: names of the gated residual branches. A name may also be that of a group.
+        full_macs, full_parameters: what C is divided by, where this is what is left of a larger network: the counts
+            of that network. So the cost of a gate that stays does not rise because others left. Default: the counts
+            of this one with every gate open.
 
     Attributes:
         layers, units, branches: as given.
@@ -88,14 +91,14 @@ class Structure:
         branch_index: branch name → its gate.
         is_layer: for each gate, whether it is a layer gate. [G]
         names: for each gate, a readable name.
-        full_macs, full_parameters: counts with every gate open.
+        full_macs, full_parameters: what C is divided by.
 
     A group or branch that no layer mentions costs nothing.
 
     Raises:
         ValueError: for a negative or non-integer count, a duplicate or unknown name, a layer that reads and writes
-            the same group (its cost is no product of different gates), or a network without multiply–accumulates
-            or without parameters.
+            the same group (its cost is no product of different gates), a network without multiply–accumulates
+            or without parameters, or full counts below the structure's own.
 
     Example:
         A dense net 3 → 4 → 2 without biases, the four hidden units gated, two of them open:
@@ -108,7 +111,15 @@ class Structure:
         10.0
     """
 
-    def __init__(self, layers: Sequence[Layer], units: Mapping[str, int], branches: Sequence[str]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        units: Mapping[str, int],
+        branches: Sequence[str],
+        *,
+        full_macs: int | None = None,
+        full_parameters: int | None = None,
+    ) -> None:
         self.layers, self.units, self.branches = tuple(layers), dict(units), tuple(branches)
         self._check()
         ends = list(itertools.accumulate(self.units.values(), initial=0))
@@ -129,16 +140,19 @@ class Structure:
 
         self._compiled = functools.cache(self._compile)
 
-        self.full_macs, self.full_parameters = self._full("macs"), self._full("parameters")
-        if not self.full_macs or not self.full_parameters:
+        own_macs, own_parameters = self._full("macs"), self._full("parameters")
+        if not own_macs or not own_parameters:
             raise ValueError(
                 "layers must have some macs and some parameters with every gate open; "
-                f"got {self.full_macs} and {self.full_parameters}"
+                f"got {own_macs} and {own_parameters}"
             )
+        self.full_macs = _at_least("full_macs", full_macs, own_macs)
+        self.full_parameters = _at_least("full_parameters", full_parameters, own_parameters)
 
-    def __reduce__(self) -> tuple[type[Structure], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Structure], tuple[object, ...]]:
         """Pickled and copied by its description: the compiled functions are made again."""
-        return Structure, (self.layers, self.units, self.branches)
+        made = functools.partial(Structure, full_macs=self.full_macs, full_parameters=self.full_parameters)
+        return made, (self.layers, self.units, self.branches)
 
     # ---- symbolic
 
@@ -203,7 +217,7 @@ class Structure:
         return self._count("parameters", "all", self._theta(theta))
 
     def complexity(self, theta: Array, beta: float) -> Array:
-        """C(Θ) = (1 − β)·macs/full macs + β·parameters/full parameters, 1 for the full network.
+        """C(Θ) = (1 − β)·macs/full macs + β·parameters/full parameters, 1 for the full network, gates open.
 
         Args:
             theta: Θ [..., G], in [0, 1].
@@ -359,6 +373,16 @@ def _fraction(name: str, value: float) -> float:
 def _natural(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"{name} must be an integer ≥ 0; got {value!r}")
+
+
+def _at_least(name: str, given: int | None, own: int) -> int:
+    """The full count: as given, or the structure's own."""
+    if given is None:
+        return own
+    _natural(name, given)
+    if given < own:
+        raise ValueError(f"{name} must be at least the structure's own count, {own}; got {given}")
+    return int(given)
 
 
 def _distinct(name: str, values: Sequence[str]) -> None:
