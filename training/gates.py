@@ -3,20 +3,27 @@
 A network places `GateSite` modules where a structure is to be scaled, and lists what each site gates: a
 `UnitGroup` (the output channels of one layer) or a `Branch` (the nonlinear branch of a residual block). `Gates`
 then holds one probability θ a gate, in one vector for the whole network, and draws all masks of a step at once.
-That is the whole interface: gate your own network by placing sites and returning the two lists.
+That is the whole interface: gate your own network by placing sites and returning the two lists. They are made
+anew from the modules present, so that after a removal (`training.shrink`) they name what is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-__all__ = ["Branch", "GateSite", "Gated", "Gates", "UnitGroup"]
+from training.errors import InputError
+
+__all__ = ["Branch", "GateSite", "Gated", "Gates", "Norm", "Removable", "UnitGroup", "Weighted"]
+
+#: A layer that joins inputs with outputs, and a normalisation with one scale and shift a channel.
+Weighted: TypeAlias = nn.Conv2d | nn.Linear
+Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 class GateSite(nn.Module):
@@ -36,27 +43,49 @@ class GateSite(nn.Module):
             return x
         return x * self.mask.view(*self.mask.shape, *(1,) * (x.dim() - 2))
 
+    def __getstate__(self) -> dict[str, object]:
+        """Copies and pickles carry no masks: these belong to one step, and are part of its graph."""
+        return self.__dict__ | {"mask": None}
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """A residual block that can lose its branch."""
+
+    def remove_branch(self) -> None:
+        """Drop the branch's modules for good; from now on the block is its shortcut."""
+        ...
+
 
 @dataclass(frozen=True)
 class UnitGroup:
     """The gated output channels of one layer.
 
+    The masks are applied where the consumer reads them, after normalisation and activation: nothing between site and
+    consumer may turn zero into something else, so that a masked unit is one that is not there.
+
     Attributes:
-        name: of the group, unique in the network.
+        name: of the group, unique in the network, and the same after a removal.
         site: where the masks are applied.
         producer: convolution or dense layer whose outputs are the units.
         norm: its normalisation; with one, the fan-in norm of a unit is that of its scale and shift, since the
             producer's own scale is undone by the normalisation. None: the producer's weights and bias count.
-        consumer: convolution or dense layer that reads the units; a unit's fan-out weights are its slice of it.
+        consumer: convolution or dense layer that reads the units, or several; a unit's fan-out weights are its
+            slices of them. A dense layer after a flattened convolution reads each unit in several columns.
         branch: name of the gated branch that the units lie in, if any: they act only while it is on.
     """
 
     name: str
     site: GateSite
-    producer: nn.Conv2d | nn.Linear
-    norm: nn.BatchNorm2d | None
-    consumer: nn.Conv2d | nn.Linear
+    producer: Weighted
+    norm: Norm | None
+    consumer: Weighted | tuple[Weighted, ...]
     branch: str | None = None
+
+    @property
+    def consumers(self) -> tuple[Weighted, ...]:
+        """All layers that read the units."""
+        return self.consumer if isinstance(self.consumer, tuple) else (self.consumer,)
 
     def fan_in_norm(self) -> Float[Tensor, " unit"]:
         """ρ_in of each unit."""
@@ -67,7 +96,9 @@ class UnitGroup:
 
     def fan_out_norm(self) -> Float[Tensor, " unit"]:
         """ρ_out of each unit."""
-        return self.consumer.weight.transpose(0, 1).flatten(1).norm(dim=1)
+        # [out, units · columns, …] → [unit, everything that reads it]
+        slices = [c.weight.unflatten(1, (self.site.count, -1)).transpose(0, 1).flatten(1) for c in self.consumers]
+        return torch.cat(slices, 1).norm(dim=1)
 
 
 @dataclass(frozen=True)
@@ -75,15 +106,20 @@ class Branch:
     """The gated nonlinear branch of one residual block.
 
     Attributes:
-        name: of the branch, unique in the network.
+        name: of the branch, unique in the network, and the same after removals elsewhere.
         site: where the mask is applied.
         norm: the branch's last normalisation. Its scale and shift are the gate's weights w: the branch is linear
             in them, and the convolution before it has no scale of its own.
+        block: the module that holds the branch and can drop it. None: the module that holds the site is the block,
+            and the branch cannot be removed.
+        shortcut: the part of the block that is not in the branch, where it has layers (a projection).
     """
 
     name: str
     site: GateSite
-    norm: nn.BatchNorm2d
+    norm: Norm
+    block: Removable | None = None
+    shortcut: nn.Module | None = None
 
     def weight_norm(self) -> Float[Tensor, ""]:
         """ρ = ‖(scale, shift)‖."""
@@ -116,27 +152,63 @@ class Gates(nn.Module):
     Attributes:
         theta: the probabilities, [gate], in [0, 1].
         holder: index of the gate of the branch in which each gate lies, −1 for none, [gate].
+        origin: index that each gate had before anything was removed, increasing, [gate].
+        total: number of gates before anything was removed.
+        groups, residual: the unit groups and branches.
+        sizes: number of gates of each of them.
+        units: number of unit gates.
+
+    Raises:
+        ValueError: for a network without gates, a start outside (0, 1], a group in a branch that is not listed, or
+            one whose layers do not fit its site.
     """
+
+    holder: Tensor
+    origin: Tensor
 
     def __init__(self, network: Gated, start: float = 0.9) -> None:
         super().__init__()
         if not 0 < start <= 1:
             raise ValueError(f"start must be in (0, 1]; got {start}")
+        self.register_buffer("holder", None)
+        self.place(network)
+        self.total = sum(self.sizes)
+        if self.total == 0:
+            raise ValueError("the network has no gates")
+        self.theta = nn.Parameter(torch.full((self.total,), start))
+        self.register_buffer("origin", torch.arange(self.total))
+
+    def place(self, network: Gated, kept: Tensor | None = None) -> None:
+        """Look up where the gates sit, at the start and after a removal; masks are taken away.
+
+        Args:
+            network: where the gates sit.
+            kept: after a removal, the former indices of the gates that are left. [gate]
+        """
         # Plain lists of plain objects: the sites are the network's modules, not this one's.
         self.groups = tuple(network.unit_groups())
         self.residual = tuple(network.branches())
+        for group in self.groups:
+            _check(group)
         self.sizes = [group.site.count for group in self.groups] + [1] * len(self.residual)
-        count = sum(self.sizes)
-        if count == 0:
-            raise ValueError("the network has no gates")
-        self.theta = nn.Parameter(torch.full((count,), start))
-        self.units = count - len(self.residual)
+        self.units = sum(self.sizes) - len(self.residual)
+        holder = torch.tensor(self._holders(), dtype=torch.long).repeat_interleave(torch.tensor(self.sizes).long())
+        self.holder = holder if kept is None else holder.to(self.holder.device)
+        if kept is not None:
+            # θ stays the same Parameter, only shorter: no graph leads to it, and whoever moves it still holds it.
+            self.theta.data = self.theta.detach()[kept]
+            self.theta.grad = None
+            self.origin = self.origin[kept]
         self.sampled: Tensor | None = None
+        self.open()
+
+    def _holders(self) -> list[int]:
+        """For each group and branch, the gate of the branch that it lies in, −1 for none."""
         at = {branch.name: self.units + i for i, branch in enumerate(self.residual)}
-        holders = [at[group.branch] if group.branch else -1 for group in self.groups]
-        holders += [-1] * len(self.residual)
-        self.holder: Tensor
-        self.register_buffer("holder", torch.tensor(holders).repeat_interleave(torch.tensor(self.sizes)))
+        for group in self.groups:
+            if group.branch is not None and group.branch not in at:
+                raise InputError(f"branch of group {group.name!r} must be one of branches(); got {group.branch!r}")
+        return [at[g.branch] if g.branch is not None else -1 for g in self.groups] + [-1] * len(self.residual)
 
     @property
     def is_layer(self) -> Bool[Tensor, " gate"]:
@@ -151,18 +223,18 @@ class Gates(nn.Module):
         theta = self.theta.detach()
         uniform = torch.rand(batch, len(theta), generator=generator, device=theta.device)
         self.sampled = (uniform < theta).to(theta.dtype).requires_grad_()
-        self._set(self.sampled)
+        self.put(self.sampled)
         return self.sampled
 
     def decide(self) -> Float[Tensor, "1 gate"]:
         """Set the deterministic network at the sites: a gate is on where θ ≥ ½."""
         mask = (self.theta.detach() >= 0.5).to(self.theta.dtype)[None]
-        self._set(mask)
+        self.put(mask)
         return mask
 
     def open(self) -> None:
         """Take all masks away: the plain network."""
-        self._set(None)
+        self.put(None)
 
     def difference(self) -> Float[Tensor, " gate"]:
         """First-order estimate of D = E[loss | ξ=1] − E[loss | ξ=0] from the last backward pass.
@@ -172,13 +244,16 @@ class Gates(nn.Module):
         Raises:
             RuntimeError: before a `sample`, forward and backward pass.
         """
+        if not len(self.theta):
+            return self.theta.detach()  # everything was removed: no gate was in the graph
         if self.sampled is None or self.sampled.grad is None:
             raise RuntimeError("sample masks, then run the loss backward, before asking for the difference")
         return self.sampled.grad.sum(0)
 
-    def _set(self, masks: Tensor | None) -> None:
+    def put(self, masks: Float[Tensor, "batch gate"] | None) -> None:
+        """Set given masks at the sites, a row a sample or one row for all; None takes them away."""
         sites = [*(group.site for group in self.groups), *(branch.site for branch in self.residual)]
-        parts = masks.split(self.sizes, dim=1) if masks is not None else [None] * len(sites)
+        parts = masks.split(self.sizes, dim=1) if masks is not None and sites else [None] * len(sites)
         for site, part in zip(sites, parts, strict=True):
             site.mask = part
 
@@ -190,6 +265,24 @@ class Gates(nn.Module):
         with torch.no_grad():
             fan_in = [group.fan_in_norm() for group in self.groups]
             fan_in.append(self.theta.new_full((len(self.residual),), torch.nan))
-            fan_out = [group.fan_out_norm() for group in self.groups]
+            fan_out = [self.theta.new_empty(0), *(group.fan_out_norm() for group in self.groups)]
             fan_out += [branch.weight_norm()[None] for branch in self.residual]
             return torch.cat(fan_in), torch.cat(fan_out)
+
+
+def _check(group: UnitGroup) -> None:
+    """Refuse a group whose layers do not fit its site."""
+    count = group.site.count
+    made = group.producer.weight.shape[0]
+    normalised = group.norm.num_features if group.norm is not None else count
+    if not made == normalised == count:
+        raise InputError(f"site of group {group.name!r} must gate all {made} outputs of its layer; got {count} units")
+    for layer in (group.producer, *group.consumers):
+        if isinstance(layer, nn.Conv2d) and layer.groups != 1:
+            raise InputError(
+                f"layers of group {group.name!r} must be ungrouped convolutions; got {layer.groups} groups"
+            )
+    for consumer in group.consumers:
+        if consumer.weight.shape[1] % count:
+            inputs = consumer.weight.shape[1]
+            raise InputError(f"units of group {group.name!r} must divide the consumer's {inputs} inputs; got {count}")

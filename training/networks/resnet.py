@@ -19,7 +19,11 @@ __all__ = ["BasicBlock", "ResNet"]
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with a gated first output and a gated branch."""
+    """Two 3×3 convolutions with a gated first output and a gated branch.
+
+    Attributes:
+        removed: whether the branch is gone and the block is its shortcut.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -30,9 +34,12 @@ class BasicBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
         self.branch = GateSite(1)
         self.stride, self.padding = stride, outputs - inputs
+        self.removed = False
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, inputs, h, w] → [batch, outputs, h/stride, w/stride]."""
+        if self.removed:
+            return F.relu(self.shortcut(x))
         hidden = self.units(F.relu(self.norm1(self.conv1(x))))
         return F.relu(self.shortcut(x) + self.branch(self.norm2(self.conv2(hidden))))
 
@@ -42,6 +49,11 @@ class BasicBlock(nn.Module):
             return x
         x = x[:, :, :: self.stride, :: self.stride]
         return F.pad(x, (0, 0, 0, 0, self.padding // 2, self.padding - self.padding // 2))
+
+    def remove_branch(self) -> None:
+        """Drop the branch; what is left costs nothing."""
+        del self.conv1, self.norm1, self.units, self.conv2, self.norm2, self.branch
+        self.removed = True
 
 
 class ResNet(nn.Module):
@@ -87,12 +99,13 @@ class ResNet(nn.Module):
         """One group a block: the outputs of its first convolution."""
         return [
             UnitGroup(f"block{i}.units", b.units, b.conv1, b.norm1, b.conv2, branch=f"block{i}.branch")
-            for i, b in enumerate(self._blocks())
+            for i, b in self._present()
         ]
 
     def branches(self) -> Sequence[Branch]:
         """One branch a block."""
-        return [Branch(f"block{i}.branch", b.branch, b.norm2) for i, b in enumerate(self._blocks())]
+        return [Branch(f"block{i}.branch", b.branch, b.norm2, b) for i, b in self._present()]
 
-    def _blocks(self) -> list[BasicBlock]:
-        return [block for block in self.blocks if isinstance(block, BasicBlock)]
+    def _present(self) -> list[tuple[int, BasicBlock]]:
+        """The blocks that have their branch, with their place among all blocks."""
+        return [(i, b) for i, b in enumerate(self.blocks) if isinstance(b, BasicBlock) and not b.removed]
