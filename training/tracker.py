@@ -9,7 +9,7 @@ so a certificate is a conditional promise: *while η stays below the bound and �
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -85,6 +85,23 @@ class Record:
     margin: Float[np.ndarray, " gate"]
     margin_bilinear: Float[np.ndarray, " gate"]
 
+    def spread(self, origin: np.ndarray, total: int) -> Record:
+        """The record in the columns of all gates that there were at first.
+
+        Gates that have left: θ = 0, in no box, everything else NaN.
+
+        Args:
+            origin: first index of each gate left, `Gates.origin`. [gate]
+            total: number of gates at first, `Gates.total`.
+        """
+        columns: dict[str, np.ndarray] = {}
+        for name in (field.name for field in fields(self) if field.name != "step"):
+            values = getattr(self, name)
+            empty = {"theta": 0.0, "in_box": False}.get(name, np.nan)
+            columns[name] = np.full(total, empty, dtype=values.dtype)
+            columns[name][origin] = values
+        return Record(step=self.step, **columns)
+
 
 class Tracker:
     """Accumulates D̂ and turns it into records.
@@ -114,6 +131,30 @@ class Tracker:
     def _clear(self) -> None:
         zeros = torch.zeros_like(self.gates.theta.detach(), dtype=torch.float64)
         self._sum, self._squares, self._theta, self._count = zeros, zeros.clone(), zeros.clone(), 0
+
+    def keep(self, kept: np.ndarray, rho_in: np.ndarray | float = 1.0, rho: np.ndarray | float = 1.0) -> None:
+        """Follow a removal: forget the gates that went, keep what was measured of the others.
+
+        A bound η·ρ on the gain D must not fall because weights left and ρ with them, so the couplings grow as the
+        norms shrank. Arguments are those of `training.shrink.Shrunk`.
+
+        Args:
+            kept: former index of every gate that is left. [gate left]
+            rho_in: its fan-in norm before the removal over the one after. [gate left]
+            rho: the same of its (fan-out) norm. [gate left]
+
+        Raises:
+            InputError: if there are not as many as gates left.
+        """
+        if len(kept) != len(self.gates.theta):
+            raise InputError(f"kept must have {len(self.gates.theta)} entries, one a gate left; got {len(kept)}")
+        self._couplings = deque(
+            ((linear[kept] * rho, bilinear[kept] * (rho_in * rho)) for linear, bilinear in self._couplings),
+            maxlen=self._couplings.maxlen,
+        )
+        index = torch.as_tensor(kept, device=self._sum.device)
+        self._sum, self._squares, self._theta = (part[index] for part in (self._sum, self._squares, self._theta))
+        self._holder = self.gates.holder.cpu().numpy()
 
     def observe(self, difference: Float[Tensor, " gate"], cost: Float[Tensor, " gate"]) -> Record | None:
         """Take in one step's D̂ and κ, before the step is made; every `every` steps return a record."""
