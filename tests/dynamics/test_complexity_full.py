@@ -24,7 +24,7 @@ def left_of(full, units, branches):
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_costs_of_units_and_complexity_do_not_change_when_others_leave(data):
     units = {name: data.draw(st.integers(1, count)) for name, count in FULL.units.items()}
     branches = [name for name in FULL.branches if data.draw(st.booleans())]
