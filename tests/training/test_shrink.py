@@ -211,7 +211,7 @@ def test_every_live_parameter_is_in_the_optimizer_once_and_moves(case):
 
 
 @given(runs())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_masked_and_shrunken_networks_are_the_same_now_and_after_further_steps(case):
     run, remove = made(case)
     shrunken = run.twin()
