@@ -1,0 +1,75 @@
+"""Estimators of D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0] for all gates at once, by name.
+
+One batch: an `Estimator` (see `protocol`) from `estimator(name)`. Many steps: `Interval`, fed with `Sums`. Derivatives
+with respect to the masks are in `slopes`, comparisons of losses in `trials`, the exact value in `enumeration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from training.errors import InputError
+from training.estimators.enumeration import all_masks, exact_difference, mask_probabilities
+from training.estimators.interval import Interval
+from training.estimators.protocol import Estimate, Estimator
+from training.estimators.slopes import Curvature, first_order, first_order_of, trapezoid, trapezoid_of
+from training.estimators.sums import Sums
+from training.estimators.trials import (
+    control,
+    control_own,
+    difference,
+    difference_of,
+    horvitz_thompson,
+    horvitz_thompson_centred,
+)
+
+__all__ = [
+    "ESTIMATORS",
+    "Curvature",
+    "Estimate",
+    "Estimator",
+    "Interval",
+    "Sums",
+    "all_masks",
+    "control",
+    "control_own",
+    "difference",
+    "difference_of",
+    "estimator",
+    "exact_difference",
+    "first_order",
+    "first_order_of",
+    "horvitz_thompson",
+    "horvitz_thompson_centred",
+    "mask_probabilities",
+    "trapezoid",
+    "trapezoid_of",
+]
+
+#: Name → what makes the estimator; a fresh one each time, since `curvature` remembers.
+ESTIMATORS: dict[str, Callable[[], Estimator]] = {
+    "first-order": lambda: first_order,
+    "trapezoid": lambda: trapezoid,
+    "curvature": Curvature,
+    "difference": lambda: difference,
+    "horvitz-thompson": lambda: horvitz_thompson,
+    "horvitz-thompson-centred": lambda: horvitz_thompson_centred,
+    "control": lambda: control,
+    "control-own": lambda: control_own,
+}
+
+
+def estimator(name: str = "first-order") -> Estimator:
+    """The estimator of that name.
+
+    Raises:
+        InputError: for an unknown name; the message lists the known ones.
+
+    Example:
+        >>> estimator("trapezium")
+        Traceback (most recent call last):
+        training.errors.InputError: unknown estimator 'trapezium': choose one of first-order, trapezoid, ...
+    """
+    if name not in ESTIMATORS:
+        raise InputError(f"unknown estimator {name!r}: choose one of {', '.join(ESTIMATORS)}")
+    return ESTIMATORS[name]()

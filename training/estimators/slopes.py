@@ -1,0 +1,136 @@
+r"""Estimates of D from derivatives of the loss with respect to the masks: little noise, and a bias.
+
+Write f(ξ_k) for the loss along one gate, the others as drawn. Then D = E[f(1) − f(0)], and with θ = P(ξ_k = 1)
+
+    first-order   mean of f'(ξ)                     its mean is D + (θ − ½) f″ for quadratic f
+    trapezoid     ½ (mean of f' at ξ=0 + at ξ=1)    its mean is D exactly for quadratic f, D + f‴/12 for cubic f
+
+and for any smooth f the trapezoid's bias is ½∫₀¹ t(1−t) f‴(t) dt (claims `estimators-first-order`,
+`estimators-trapezoid`). Where f is convex, f'(0) ≤ D ≤ f'(1). The first-order bias pulls θ towards ½: added to the
+gate's equation it is −r(θ − ½)f″, as if the objective were not affine but convex in θ.
+
+Batch normalisation couples the samples. Derivatives of the batch's mean loss count the effect of a sample's mask on all
+samples, so that these estimates are about ∂E[mean loss]/∂θ, which is what a gate descends.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from training.estimators.protocol import Estimate, check_shapes
+from training.estimators.sums import Sums
+
+__all__ = ["Curvature", "first_order", "first_order_of", "trapezoid", "trapezoid_of"]
+
+
+def first_order_of(sums: Sums) -> Estimate:
+    """The mean slope over all samples, with the standard error of a mean."""
+    count, total, square = sums.count.sum(0), sums.slope.sum(0), sums.slope_square.sum(0)
+    residual = (square - total.square() / count).clamp_min(0)
+    return Estimate(total / count, (residual / (count - 1) / count).sqrt())
+
+
+def trapezoid_of(sums: Sums) -> Estimate:
+    """Half the mean slope at ξ = 0 plus half that at ξ = 1.
+
+    Where one side is empty the other side's mean is all there is: then the bias is that of first-order at θ = 0 or 1,
+    −½f″ from the side ξ = 0 (below D where f is convex), +½f″ from the side ξ = 1.
+    """
+    variance = sums.slope_residual / (sums.count - 1) / sums.count  # NaN for fewer than two samples
+    value, error = sums.slope_mean.mean(0), variance.sum(0).sqrt() / 2
+    one_sided = first_order_of(sums)
+    assert one_sided.error is not None
+    return Estimate(torch.where(sums.both, value, one_sided.value), torch.where(sums.both, error, one_sided.error))
+
+
+def first_order(
+    masks: Float[Tensor, "batch gate"],
+    gradients: Float[Tensor, "batch gate"],
+    losses: Float[Tensor, " batch"],
+    theta: Float[Tensor, " gate"],
+) -> Estimate:
+    """The sum over the batch of ∂(mean loss)/∂ξ.
+
+    Raises:
+        ValueError: for shapes that do not fit together.
+
+    Example:
+        ℓ = ½(1 − ξ)²: D = −½, the slopes are −1 at ξ = 0 and 0 at ξ = 1.
+
+        >>> masks, losses = torch.tensor([[1.0], [1.0], [1.0], [0.0]]), torch.tensor([0.0, 0.0, 0.0, 0.5])
+        >>> gradients = (masks - 1) / 4
+        >>> first_order(masks, gradients, losses, torch.tensor([0.75])).value.tolist()
+        [-0.25]
+        >>> trapezoid(masks, gradients, losses, torch.tensor([0.75])).value.tolist()
+        [-0.5]
+    """
+    check_shapes(masks, gradients, losses, theta)
+    return first_order_of(Sums.of(masks, gradients, losses))
+
+
+def trapezoid(
+    masks: Float[Tensor, "batch gate"],
+    gradients: Float[Tensor, "batch gate"],
+    losses: Float[Tensor, " batch"],
+    theta: Float[Tensor, " gate"],
+) -> Estimate:
+    """The trapezoidal rule in ξ; see `trapezoid_of` for one-sided batches.
+
+    Raises:
+        ValueError: for shapes that do not fit together.
+    """
+    check_shapes(masks, gradients, losses, theta)
+    return trapezoid_of(Sums.of(masks, gradients, losses))
+
+
+class Curvature:
+    """First-order minus its own bias: ḡ − (ξ̄ − ½)·ĉ, with the curvature ĉ = g(1) − g(0) averaged over past steps.
+
+    With ĉ from this batch alone it is the trapezoid. Averaged over about 1/(1 − memory) steps ĉ has hardly any noise
+    left, so that the estimate is nearly as quiet as first-order, and needs no sample on the rare side of a gate in each
+    batch. For f quadratic and unchanged over the memory it has no bias; otherwise ĉ is late by so many steps.
+    Before a gate had samples on both sides, ĉ = 0: first-order.
+
+    Args:
+        memory: weight that the past keeps at each step, in [0, 1).
+
+    Attributes:
+        state: weighted sum of curvatures, and of weights, [2, gate]; None before the first step. Part of a checkpoint;
+            after a shrink keep the columns of the gates that remain.
+
+    Raises:
+        ValueError: for a memory outside [0, 1).
+    """
+
+    def __init__(self, memory: float = 0.99) -> None:
+        if not 0 <= memory < 1:
+            raise ValueError(f"memory must be in [0, 1); got {memory}")
+        self.memory = memory
+        self.state: Float[Tensor, "2 gate"] | None = None
+
+    def __call__(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+        theta: Float[Tensor, " gate"],
+    ) -> Estimate:
+        """D̂, after taking this batch's curvature in. No standard error: ĉ's would need the whole past.
+
+        Raises:
+            ValueError: for shapes that do not fit together, or another number of gates than before.
+        """
+        check_shapes(masks, gradients, losses, theta)
+        sums = Sums.of(masks, gradients, losses)
+        weight = sums.count.prod(0) / sums.count.sum(0)  # what a difference of two means is worth
+        low, high = sums.slope_mean
+        fresh = torch.stack([torch.where(sums.both, high - low, 0.0) * weight, weight])
+        if self.state is not None and self.state.shape != fresh.shape:
+            raise ValueError(f"masks must have {self.state.shape[1]} gates as before; got {fresh.shape[1]}")
+        self.state = fresh if self.state is None else self.memory * self.state + fresh
+        total, known = self.state
+        curvature = torch.where(known > 0, total / known, 0.0)
+        share = sums.count[1] / sums.count.sum(0)
+        return Estimate(first_order_of(sums).value - (share - 0.5) * curvature, None)

@@ -1,0 +1,104 @@
+"""What a set of samples says about every gate, as sums that add up over batches and processes.
+
+The samples fall on two sides of each gate: ξ = 0 and ξ = 1. Per side we keep the number of samples, and sum and sum of
+squares of their losses ℓ and of their slopes g = ∂ℓ/∂ξ. All estimators that need no more than one batch's sums are
+functions of these; none loops over gates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from training.estimators.protocol import check_shapes
+
+__all__ = ["Sums"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over samples, [side, gate] in float64; side 0 holds the samples with ξ = 0, side 1 those with ξ = 1.
+
+    Two disjoint sets of samples give `a + b`. Add only what was drawn at one θ and one state of the network (the parts
+    of one batch); over many steps use `Interval`, which does not mistake a falling loss for an effect of the gate.
+
+    Attributes:
+        count: samples.
+        loss: sum of losses.
+        loss_square: sum of squared losses.
+        slope: sum of g = batch · ∂(mean loss)/∂ξ, the derivative of a sample's own loss where no normalisation
+            couples the samples.
+        slope_square: sum of g².
+    """
+
+    count: Float[Tensor, "side gate"]
+    loss: Float[Tensor, "side gate"]
+    loss_square: Float[Tensor, "side gate"]
+    slope: Float[Tensor, "side gate"]
+    slope_square: Float[Tensor, "side gate"]
+
+    @classmethod
+    def of(
+        cls,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"] | Float[Tensor, "batch gate"],
+        where: Bool[Tensor, "batch gate"] | None = None,
+    ) -> Sums:
+        """The sums of one batch.
+
+        Args:
+            masks: ξ, zeros and ones.
+            gradients: ∂(mean loss of this batch)/∂ξ.
+            losses: of the samples; or one column a gate, for losses adjusted differently for each gate.
+            where: which samples count for which gate; all by default. For a unit, the samples in which its branch is
+                on: then D is the unit's *given that its branch is on*, and samples that say nothing add no noise.
+
+        Raises:
+            ValueError: for shapes that do not fit together, or masks that are not zeros and ones.
+        """
+        check_shapes(masks, gradients, losses)
+        on = masks.detach().double()
+        # On the CPU only: elsewhere the question would make the host wait for the device at each step.
+        if on.device.type == "cpu" and not bool(((on == 0) | (on == 1)).all()):
+            raise ValueError("masks must be zeros and ones; got something between or beyond")
+        counted = torch.ones_like(on) if where is None else where.double()
+        sides = torch.stack([1 - on, on]) * counted  # [side, batch, gate]
+        loss = losses.detach().double().view(len(on), -1)  # [batch, 1 or gate]
+        slope = gradients.detach().double() * len(on)
+        return cls(sides.sum(1), *((sides * v).sum(1) for v in (loss, loss.square(), slope, slope.square())))
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    @property
+    def loss_mean(self) -> Float[Tensor, "side gate"]:
+        """Mean loss of each side; NaN on an empty side."""
+        return self.loss / self.count
+
+    @property
+    def slope_mean(self) -> Float[Tensor, "side gate"]:
+        """Mean slope of each side; NaN on an empty side. Side 1 is ⟨∇_w D, w⟩ for weights w that enter as ξ·w."""
+        return self.slope / self.count
+
+    @property
+    def loss_residual(self) -> Float[Tensor, "side gate"]:
+        """Σ (ℓ − mean of its side)²; 0 on an empty side."""
+        return _residual(self.count, self.loss, self.loss_square)
+
+    @property
+    def slope_residual(self) -> Float[Tensor, "side gate"]:
+        """Σ (g − mean of its side)²; 0 on an empty side."""
+        return _residual(self.count, self.slope, self.slope_square)
+
+    @property
+    def both(self) -> Bool[Tensor, " gate"]:
+        """Whether both sides have samples."""
+        return (self.count > 0).all(0)
+
+
+def _residual(count: Tensor, total: Tensor, square: Tensor) -> Tensor:
+    return (square - total.square() / count.clamp_min(1)).clamp_min(0)
