@@ -5,6 +5,7 @@ from dynamics.claims import (
     bilinear,
     closed_form,
     complexity,
+    estimators,
     general,
     hyperprior,
     linear,
@@ -15,4 +16,4 @@ from dynamics.claims import (
 __all__ = ["TOPICS"]
 
 #: The topics in the order of the theory. Each has `CLAIMS`, a tuple of `Claim`.
-TOPICS = (hyperprior, objective, complexity, linear, bilinear, basins, general, noise, closed_form)
+TOPICS = (hyperprior, objective, complexity, linear, bilinear, basins, general, noise, closed_form, estimators)
