@@ -224,7 +224,7 @@ def control() -> Outcome:
 @claim("estimators-control-own", "with each sample's own slopes it has mean D for quadratic losses", "symbolic")
 def control_own() -> Outcome:
     """Not beyond: a loss with a term ξ_j²ξ_k refutes it."""
-    return check_batch(by_own_control, quadratic(2), gates=2, samples=3, given_both=True)
+    return check_batch(by_own_control, quadratic(2), gates=2, samples=2, given_both=True)
 
 
 CLAIMS: tuple[Claim, ...] = (

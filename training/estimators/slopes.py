@@ -22,7 +22,7 @@ from torch import Tensor
 from training.estimators.protocol import Estimate, check_shapes
 from training.estimators.sums import Sums
 
-__all__ = ["Curvature", "first_order", "first_order_of", "trapezoid", "trapezoid_of"]
+__all__ = ["first_order", "first_order_of", "trapezoid", "trapezoid_of"]
 
 
 def first_order_of(sums: Sums) -> Estimate:
@@ -83,54 +83,3 @@ def trapezoid(
     """
     check_shapes(masks, gradients, losses, theta)
     return trapezoid_of(Sums.of(masks, gradients, losses))
-
-
-class Curvature:
-    """First-order minus its own bias: ḡ − (ξ̄ − ½)·ĉ, with the curvature ĉ = g(1) − g(0) averaged over past steps.
-
-    With ĉ from this batch alone it is the trapezoid. Averaged over about 1/(1 − memory) steps ĉ has hardly any noise
-    left, so that the estimate is nearly as quiet as first-order, and needs no sample on the rare side of a gate in each
-    batch. For f quadratic and unchanged over the memory it has no bias; otherwise ĉ is late by so many steps.
-    Before a gate had samples on both sides, ĉ = 0: first-order.
-
-    Args:
-        memory: weight that the past keeps at each step, in [0, 1).
-
-    Attributes:
-        state: weighted sum of curvatures, and of weights, [2, gate]; None before the first step. Part of a checkpoint;
-            after a shrink keep the columns of the gates that remain.
-
-    Raises:
-        ValueError: for a memory outside [0, 1).
-    """
-
-    def __init__(self, memory: float = 0.99) -> None:
-        if not 0 <= memory < 1:
-            raise ValueError(f"memory must be in [0, 1); got {memory}")
-        self.memory = memory
-        self.state: Float[Tensor, "2 gate"] | None = None
-
-    def __call__(
-        self,
-        masks: Float[Tensor, "batch gate"],
-        gradients: Float[Tensor, "batch gate"],
-        losses: Float[Tensor, " batch"],
-        theta: Float[Tensor, " gate"],
-    ) -> Estimate:
-        """D̂, after taking this batch's curvature in. No standard error: ĉ's would need the whole past.
-
-        Raises:
-            ValueError: for shapes that do not fit together, or another number of gates than before.
-        """
-        check_shapes(masks, gradients, losses, theta)
-        sums = Sums.of(masks, gradients, losses)
-        weight = sums.count.prod(0) / sums.count.sum(0)  # what a difference of two means is worth
-        low, high = sums.slope_mean
-        fresh = torch.stack([torch.where(sums.both, high - low, 0.0) * weight, weight])
-        if self.state is not None and self.state.shape != fresh.shape:
-            raise ValueError(f"masks must have {self.state.shape[1]} gates as before; got {fresh.shape[1]}")
-        self.state = fresh if self.state is None else self.memory * self.state + fresh
-        total, known = self.state
-        curvature = torch.where(known > 0, total / known, 0.0)
-        share = sums.count[1] / sums.count.sum(0)
-        return Estimate(first_order_of(sums).value - (share - 0.5) * curvature, None)

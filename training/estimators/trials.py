@@ -9,7 +9,8 @@
 Unbiased: the claims `estimators-difference`, `-horvitz-thompson` and `-control`, for samples that do not touch one
 another. Batch normalisation couples samples. Then these estimate the *direct* effect, of a sample's mask on its own
 loss while the others' masks are as drawn; what the mask does to the other samples through the batch's statistics (each
-1/batch as much, but batch − 1 of them) is not in it. `slopes` includes that part.
+1/batch as much, but batch − 1 of them) is not in it. `slopes` includes that part. And comparing or centring within the
+batch takes 1/(batch − 1) of that part off; plain Horvitz–Thompson does not.
 
 Anything that does not depend on a sample's own masks may be subtracted from its loss beforehand, such as its loss in
 the network without masks: the mean of D̂ stays, its variance falls.

@@ -1,0 +1,83 @@
+"""First-order, less its own bias as it was measured over the last steps: nearly as quiet, and hardly biased.
+
+The noise of an estimate matters at each step; its bias changes only as fast as the network does. So the quiet slopes of
+this step are combined with what needs many samples, averaged over past steps with each step's information
+w = n₁n₀/n as weight:
+
+    D̂ = ḡ − (ξ̄ − ½)·ĉ + R̂,    ĉ = ⟨g(1) − g(0)⟩,    R̂ = ⟨difference in mean losses − trapezoid⟩
+
+`curvature` is ḡ − (ξ̄ − ½)ĉ: unbiased for losses quadratic along a gate. `corrected` adds R̂: unbiased for any loss.
+(Given all masks, each step's difference has mean D, its trapezoid the mean T of ½(f'(0) + f'(1)), and ḡ − (ξ̄ − ½)ĉ has
+mean T too; the weights depend on the masks only.) Both hold for a network that stands still over the memory, and
+samples that do not touch one another. In a moving one ĉ and R̂ are late by about 1/(1 − memory) steps, but ḡ is not.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from training.estimators.protocol import Estimate, check_shapes
+from training.estimators.slopes import first_order_of
+from training.estimators.sums import Sums
+
+__all__ = ["Corrected"]
+
+
+class Corrected:
+    """`curvature` and `corrected`; stateful, one object a run.
+
+    Needs no sample on the rare side of a gate in each batch. Before a gate had samples on both sides in one batch,
+    ĉ = R̂ = 0: first-order. A gate whose θ is 0 or 1 keeps its last corrections.
+
+    Args:
+        by_losses: with R̂, or without. R̂ brings the noise of losses, divided by √(2/(1 − memory)): worth it where the
+            loss is far from quadratic along a gate (layers), not where D is far below that noise (units).
+        memory: weight that the past keeps at each step, in [0, 1).
+
+    Attributes:
+        state: sums of w·(g(1) − g(0)), of w·(difference − trapezoid), and of w, [3, gate]; None before the first step.
+            Part of a checkpoint; after a shrink keep the columns of the gates that remain.
+
+    Raises:
+        ValueError: for a memory outside [0, 1).
+    """
+
+    def __init__(self, by_losses: bool = True, memory: float = 0.99) -> None:
+        if not 0 <= memory < 1:
+            raise ValueError(f"memory must be in [0, 1); got {memory}")
+        self.by_losses, self.memory = by_losses, memory
+        self.state: Float[Tensor, "3 gate"] | None = None
+
+    def __call__(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+        theta: Float[Tensor, " gate"],
+    ) -> Estimate:
+        """D̂, after taking this batch in. No standard error: ĉ's and R̂'s would need the whole past.
+
+        Raises:
+            ValueError: for shapes that do not fit together, or another number of gates than before.
+        """
+        check_shapes(masks, gradients, losses, theta)
+        sums = Sums.of(masks, gradients, losses)
+        fresh = _fresh(sums)
+        if self.state is not None and self.state.shape != fresh.shape:
+            raise ValueError(f"masks must have {self.state.shape[1]} gates as before; got {fresh.shape[1]}")
+        self.state = fresh if self.state is None else self.memory * self.state + fresh
+        *totals, known = self.state
+        curvature, rest = (torch.where(known > 0, total / known, 0.0) for total in totals)
+        share = sums.count[1] / sums.count.sum(0)  # ξ̄
+        value = first_order_of(sums).value - (share - 0.5) * curvature
+        return Estimate(value + rest if self.by_losses else value, None)
+
+
+def _fresh(sums: Sums) -> Float[Tensor, "3 gate"]:
+    """One batch's contribution to the state; zeros where a side is empty."""
+    weight = sums.count.prod(0) / sums.count.sum(0)
+    slopes, losses = (total / sums.count.clamp_min(1) for total in (sums.slope, sums.loss))
+    difference = losses[1] - losses[0]
+    return weight * torch.stack([slopes[1] - slopes[0], difference - slopes.mean(0), torch.ones_like(weight)])
