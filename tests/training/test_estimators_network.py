@@ -116,9 +116,20 @@ def test_the_trapezoid_is_less_biased_and_slopes_are_quieter():
     first, trapezoid = LEVEL * on + (1 - LEVEL) * off - exact, (on + off) / 2 - exact
     for chosen in (LAYERS, ~LAYERS):
         assert trapezoid[chosen].square().sum() < first[chosen].square().sum()
-    deviation = {name: estimates(name)[0].std(0) for name in ("first-order", "trapezoid", "curvature", "difference")}
-    assert (deviation["curvature"] < deviation["trapezoid"]).all()
-    assert (deviation["trapezoid"] < deviation["difference"]).all()
+    names = ("curvature", "trapezoid", "difference")
+    curvature, trapezoid, difference = (estimates(name)[0].std(0) for name in names)
+    assert curvature.square().sum() < trapezoid.square().sum()
+    assert (trapezoid < difference).all()
+
+
+def test_corrected_is_unbiased_and_quieter_than_comparing_losses():
+    values = estimates("corrected")[0][100:]
+    assert (values.std(0) < estimates("difference")[0].std(0)).all()
+    # The memory makes neighbours alike: 300 values are worth three independent ones, and the rest of first-order.
+    error = values.std(0)
+    assert ((values.mean(0) - truth()[0]).abs() < 4 * error).all()
+    first = (estimates("first-order")[0].mean(0) - truth()[0])[LAYERS]
+    assert (values.mean(0) - truth()[0])[LAYERS].square().sum() < 0.1 * first.square().sum()
 
 
 def test_an_interval_finds_d():
