@@ -52,8 +52,8 @@ class Settings:
     """The data set of the comparison: so many training images."""
     batch: int = 64
     """Samples in a batch."""
-    replicates: int = 800
-    """Batches that each estimator sees."""
+    replicates: int = 2000
+    """Batches that each estimator sees, ≥ 100."""
     flips: int = 12
     """Batches (of 32) whose every mask is flipped, ≥ 2; 0 leaves question 2 out."""
     thetas: tuple[float, ...] = (0.9, 0.5, 0.1)
@@ -64,6 +64,7 @@ class Settings:
     """Result file."""
 
 
+STEPS = 50  # of an interval of the tracker
 Draw = tuple[Tensor, Tensor, Tensor, Tensor]  # masks, gradients, losses, θ
 Method = Callable[[Draw, Any], Tensor]  # a batch and the images in it → D̂
 
@@ -205,18 +206,20 @@ def compare(
     for name, values in found.items():
         stacked = torch.stack(values)
         known = ~stacked.isnan()
-        count = known.sum(0)
-        mean = stacked.nansum(0) / count
-        deviation = (torch.where(known, (stacked - mean).square(), 0.0).sum(0) / (count - 1)).sqrt()
+        deviation = (torch.where(known, stacked - stacked.nanmean(0), 0.0).square().sum(0) / (known.sum(0) - 1)).sqrt()
+        # Means over intervals as they come: those that remember carry their noise from step to step.
+        interval = stacked[: len(stacked) // STEPS * STEPS].view(-1, STEPS, FREE).nanmean(1)
+        mean, late = interval.nanmean(0), (interval - truth).square().nanmean(0).sqrt()
+        spread = (interval - mean).square().nanmean(0).sqrt()
         for kind, chosen in (("units", ~layer), ("layers", layer)):
-            error = rms((deviation / count.sqrt())[chosen])
             row = {
                 "estimator": name,
                 "kind": kind,
                 "bias": rms((mean - truth)[chosen]),
-                "bias of zero would show as": error,
+                "standard error of bias": rms(spread[chosen]) / math.sqrt(len(interval) - 1),
                 "mean bias": float((mean - truth)[chosen].mean()),
                 "deviation": rms(deviation[chosen]),
+                f"error of a mean over {STEPS} steps": rms(late[chosen]),
                 "no information": float(1 - known[:, chosen].double().mean()),
             }
             if direct is not None:
@@ -266,8 +269,8 @@ def show(title: str, rows: list[dict[str, Any]], sides: dict[str, Any], say: Cal
     say(f"  {'estimator':52s} {'kind':7s} {'bias':>9s} {'±':>8s} {'deviation':>9s} {'50 steps':>9s}  in units of rms D")
     for row in rows:
         unit = sides[row["kind"]]["rms D"]
-        late = math.hypot(row["bias"], row["deviation"] / math.sqrt(50))
-        values = (row["bias"], row["bias of zero would show as"], row["deviation"], late)
+        names = ("bias", "standard error of bias", "deviation", f"error of a mean over {STEPS} steps")
+        values = [row[name] for name in names]
         extra = f"  exact bias {row['exact bias'] / unit:.4f}" if "exact bias" in row else ""
         if "bias against direct" in row:
             extra += f"  against the direct effect {row['bias against direct'] / unit:.4f}"
@@ -276,10 +279,10 @@ def show(title: str, rows: list[dict[str, Any]], sides: dict[str, Any], say: Cal
 
 def main() -> int:
     settings = tyro.cli(Settings, prog="python -m benchmarks.estimators")
-    if min(settings.epochs, settings.images, settings.replicates - 1, settings.batch - 1) < 1 or (
+    if min(settings.epochs, settings.images, settings.replicates - 99, settings.batch - 1) < 1 or (
         settings.flips < 2 and settings.flips != 0
     ):
-        print("error: epochs and images must be ≥ 1, batch and replicates ≥ 2, flips 0 or ≥ 2", file=sys.stderr)
+        print("error: epochs and images must be ≥ 1, batch ≥ 2, replicates ≥ 100, flips 0 or ≥ 2", file=sys.stderr)
         return 2
 
     def say(line: str) -> None:

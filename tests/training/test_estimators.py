@@ -207,6 +207,14 @@ def test_corrected_is_the_difference_without_memory():
         torch.testing.assert_close(found[~wanted.isnan()], wanted[~wanted.isnan()], **TOLERANCE)
 
 
+def test_corrected_for_some_gates_only():
+    data, chosen = batch(3, 40, 3), torch.tensor([True, False, True])
+    both, curvature, corrected = Corrected(chosen), Corrected(False), Corrected()
+    for _ in range(2):
+        found, without, whole = (method(*data).value for method in (both, curvature, corrected))
+        assert torch.equal(found, torch.where(chosen, whole, without))
+
+
 def test_corrected_has_no_bias_for_a_loss_far_from_quadratic():
     """ℓ = ξ⁴ + noise: D = 1, the trapezoid says 2; memory takes the noise of the losses away."""
     generator = torch.Generator().manual_seed(0)

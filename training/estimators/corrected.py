@@ -15,7 +15,7 @@ samples that do not touch one another. In a moving one ĉ and R̂ are late by ab
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from training.estimators.protocol import Estimate, check_shapes
@@ -32,8 +32,9 @@ class Corrected:
     ĉ = R̂ = 0: first-order. A gate whose θ is 0 or 1 keeps its last corrections.
 
     Args:
-        by_losses: with R̂, or without. R̂ brings the noise of losses, divided by √(2/(1 − memory)): worth it where the
-            loss is far from quadratic along a gate (layers), not where D is far below that noise (units).
+        by_losses: with R̂, or without; or for each gate. R̂ brings the noise of losses, divided by √(2/(1 − memory)):
+            worth it where the loss is far from quadratic along a gate (layers), not where D is far below that noise
+            (units).
         memory: weight that the past keeps at each step, in [0, 1).
 
     Attributes:
@@ -44,10 +45,10 @@ class Corrected:
         ValueError: for a memory outside [0, 1).
     """
 
-    def __init__(self, by_losses: bool = True, memory: float = 0.99) -> None:
+    def __init__(self, by_losses: bool | Bool[Tensor, " gate"] = True, memory: float = 0.99) -> None:
         if not 0 <= memory < 1:
             raise ValueError(f"memory must be in [0, 1); got {memory}")
-        self.by_losses, self.memory = by_losses, memory
+        self.by_losses, self.memory = torch.as_tensor(by_losses), memory
         self.state: Float[Tensor, "3 gate"] | None = None
 
     def __call__(
@@ -72,7 +73,7 @@ class Corrected:
         curvature, rest = (torch.where(known > 0, total / known, 0.0) for total in totals)
         share = sums.count[1] / sums.count.sum(0)  # ξ̄
         value = first_order_of(sums).value - (share - 0.5) * curvature
-        return Estimate(value + rest if self.by_losses else value, None)
+        return Estimate(torch.where(self.by_losses, value + rest, value), None)
 
 
 def _fresh(sums: Sums) -> Float[Tensor, "3 gate"]:
