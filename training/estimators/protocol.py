@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -22,6 +22,7 @@ class Estimate(NamedTuple):
     error: Float[Tensor, " gate"] | None
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """Estimates D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0] for all gates at once from one batch.
 
