@@ -294,7 +294,7 @@ def main() -> int:
     subject.gates.open()
     right = float((subject.network(subject.images).argmax(1) == subject.labels).double().mean())
     say(f"network trained; all gates on it gets {100 * right:.1f}% of the images right")
-    result: dict[str, Any] = {"about": about, "settings": {k: str(v) for k, v in vars(settings).items()}}
+    result: dict[str, Any] = {"about": about, "settings": {k: v for k, v in vars(settings).items() if k != "output"}}
     result |= {"data": subject.data.provenance, "network": "ResNet-8, width 4", "accuracy, all gates on": right}
     result["cost"] = costs(subject, say)
     result["statistics frozen"] = frozen(subject, settings, say)
