@@ -27,7 +27,7 @@ def close(one, other):
 
 
 @given(st.integers(0, 1000), st.integers(2, 30), st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_split_batches_add_up_to_the_whole(seed, samples, data):
     """The gradient of a part's mean loss is larger by whole/part: slopes are per sample."""
     masks, gradients, losses = sample(seed, samples, 3)
@@ -41,7 +41,7 @@ def test_split_batches_add_up_to_the_whole(seed, samples, data):
 
 
 @given(st.integers(0, 1000), st.integers(2, 20))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 def test_one_step_is_the_batch(seed, samples):
     sums = Sums.of(*sample(seed, samples, 4))
     interval = Interval.empty(4)
@@ -52,7 +52,7 @@ def test_one_step_is_the_batch(seed, samples):
 
 
 @given(st.integers(0, 1000), st.integers(1, 6))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 def test_steps_are_weighted_by_information(seed, steps):
     """Against a loop over gates and steps; least squares with one mean a step says the same."""
     batches = [sample(seed + t, 6, 2, theta=0.4) for t in range(steps)]
@@ -70,7 +70,7 @@ def test_steps_are_weighted_by_information(seed, steps):
 
 
 @given(st.integers(0, 1000), st.integers(2, 8), st.data())
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 def test_intervals_add_up(seed, steps, data):
     cut = data.draw(st.integers(0, steps))
     whole, first, second = (Interval.empty(3) for _ in range(3))
@@ -97,19 +97,22 @@ def test_a_falling_loss_is_no_effect_of_a_gate():
 
 
 def test_errors_over_an_interval_are_honest():
-    """The score's deviation is 1; batches of 8 at θ = 0.9 often have one sample on a side, or none."""
+    """Batches of 16 at θ = 0.9 often have one sample on a side, or none: some 20 degrees of freedom in 25 steps.
+
+    So the score's deviation is that of Student's t, 1.05.
+    """
     generator = torch.Generator().manual_seed(0)
     scores = []
-    for _ in range(100):
+    for _ in range(60):
         interval = Interval.empty(2)
         for _ in range(25):
-            masks = (torch.rand(8, 2, generator=generator) < 0.9).double()
-            losses = 0.3 * masks[:, 0] + torch.randn(8, generator=generator, dtype=torch.float64)
-            interval.add(Sums.of(masks, torch.zeros(8, 2), losses))
+            masks = (torch.rand(16, 2, generator=generator) < 0.9).double()
+            losses = 0.3 * masks[:, 0] + torch.randn(16, generator=generator, dtype=torch.float64)
+            interval.add(Sums.of(masks, torch.zeros(16, 2), losses))
         value, error = interval.difference()
         scores.append((value - torch.tensor([0.3, 0.0])) / error)
     scores = torch.stack(scores)
-    assert scores.mean().abs() < 0.3 and 0.85 < scores.std() < 1.15
+    assert scores.mean().abs() < 0.3 and 0.85 < scores.std() < 1.25
 
 
 def test_a_unit_given_that_its_branch_is_on():

@@ -93,7 +93,7 @@ def slow(name, masks, gradients, losses, theta):
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 @given(batches)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_equals_the_loop_over_gates(name, given_batch):
     value, error = estimator(name)(*given_batch)
     slow_value, slow_error = slow(name, *given_batch)
@@ -171,7 +171,7 @@ def test_first_order_is_biased_by_curvature(seed, theta):
 
 
 @given(st.integers(1, 5), st.integers(0, 1000))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 def test_enumeration_by_definition(gates, seed):
     """Against conditional means over itertools' masks, faces of the cube included."""
     _, _, _, theta = batch(seed, 2, gates)
@@ -221,7 +221,7 @@ def test_corrected_has_no_bias_for_a_loss_far_from_quadratic():
     generator = torch.Generator().manual_seed(0)
     theta, found = torch.full((1,), 0.8, dtype=torch.float64), []
     methods = [Corrected(), Corrected(by_losses=False), estimator("difference")]
-    for _ in range(1000):
+    for _ in range(600):
         masks = (torch.rand(32, 1, generator=generator) < theta).double()
         losses = masks[:, 0] ** 4 + torch.randn(32, generator=generator, dtype=torch.float64)
         found.append(torch.stack([m(masks, 4 * masks**3 / 32, losses, theta).value[0] for m in methods]))
@@ -258,12 +258,12 @@ def test_errors_are_honest():
     exact = exact_difference(torch.stack([losses(mask.expand(samples, 3)).mean() for mask in all_masks(3)]), theta)
     for name in ("difference", "control", "control-own", "horvitz-thompson-centred", "trapezoid"):
         scores = []
-        for _ in range(300):
+        for _ in range(150):
             masks = (torch.rand(samples, 3, generator=generator) < theta).double()
             value, error = estimator(name)(masks, slopes(masks) / samples, losses(masks), theta)
             scores.append((value - exact) / error)
         # The samples are fixed, so part of what the error allows for does not happen: it may be too large.
-        assert 0.5 < torch.stack(scores).std(0).mean() < 1.15, name
+        assert 0.5 < torch.stack(scores).std(0).mean() < 1.2, name
 
 
 def test_wrong_shapes_are_refused():

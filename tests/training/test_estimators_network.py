@@ -67,7 +67,7 @@ def table():
 
 
 @functools.cache
-def estimates(name, steps=400, batch=64):
+def estimates(name, steps=300, batch=64):
     """D̂ and errors, [step, gate], of batches drawn from the table; and an interval over all of them."""
     losses, slopes = table()
     generator = torch.Generator().manual_seed(1)

@@ -108,7 +108,8 @@ class Interval:
     def difference(self) -> Estimate:
         """Weighted mean of the steps' differences in means. NaN where no step had both sides.
 
-        The error pools the variance within side and step over the interval: one sample on a side is enough.
+        The error pools the variance within side and step over the interval. It has few degrees of freedom, `freedom`,
+        where a side rarely had two samples in a step; NaN where it never had.
         """
         return Estimate(self.loss_difference / self.weight, self._error(self.loss_residual))
 
