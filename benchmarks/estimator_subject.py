@@ -53,7 +53,7 @@ class Subject:
         masks = torch.ones(len(images), len(self.gates.theta))
         masks[:, self.free] = free.float()
         masks.requires_grad_()
-        self.gates._set(masks)
+        self.gates.put(masks)
         return F.cross_entropy(self.network(images), labels, reduction="none"), masks
 
     def slopes(self, losses: Tensor, masks: Tensor) -> Tensor:

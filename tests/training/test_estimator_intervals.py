@@ -9,7 +9,7 @@ import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.estimators import Interval, Sums, difference_of, first_order_of, trapezoid_of
+from training.estimators import Corrected, Interval, Sums, difference_of, first_order_of, trapezoid_of
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9, "equal_nan": True}
 
@@ -79,6 +79,26 @@ def test_intervals_add_up(seed, steps, data):
         whole.add(sums)
         (first if t < cut else second).add(sums)
     close(first + second, whole)
+
+
+def test_what_is_kept_after_a_removal_is_what_was_measured():
+    """An interval and corrections over all gates, then two of four removed: as if these had never been there."""
+    kept, small, corrected = torch.tensor([3, 1]), Interval.empty(2), Corrected(torch.arange(4) > 1)
+    whole, alone = Interval.empty(4), Corrected(torch.tensor([True, False]))
+    for t in range(3):
+        masks, gradients, losses = sample(t, 9, 4)
+        whole.add(Sums.of(masks, gradients, losses))
+        small.add(Sums.of(masks[:, kept], gradients[:, kept], losses))
+        corrected(masks, gradients, losses, torch.full((4,), 0.6))
+        alone(masks[:, kept], gradients[:, kept], losses, torch.full((2,), 0.6))
+    whole.keep(kept)
+    corrected.keep(kept)
+    close(whole, small)
+    one = masks[:, kept], gradients[:, kept], losses, torch.full((2,), 0.6)
+    assert torch.equal(corrected(*one).value, alone(*one).value)
+    untouched = Corrected()
+    untouched.keep(kept)
+    assert untouched.state is None
 
 
 def test_a_falling_loss_is_no_effect_of_a_gate():

@@ -27,7 +27,7 @@ def losses_and_slopes(network, gates, images, labels, free):
     masks = torch.ones(len(images), len(gates.theta))
     masks[:, FREE] = free.float()
     masks.requires_grad_()
-    gates._set(masks)
+    gates.put(masks)
     losses = F.cross_entropy(network(images), labels, reduction="none")
     slopes = torch.autograd.grad(losses.sum(), masks)[0][:, FREE]
     return losses.detach().double(), slopes.double()

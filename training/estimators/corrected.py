@@ -15,7 +15,7 @@ samples that do not touch one another. In a moving one ĉ and R̂ are late by ab
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from training.estimators.protocol import Estimate, check_shapes
@@ -39,7 +39,7 @@ class Corrected:
 
     Attributes:
         state: sums of w·(g(1) − g(0)), of w·(difference − trapezoid), and of w, [3, gate]; None before the first step.
-            Part of a checkpoint; after a shrink keep the columns of the gates that remain.
+            Part of a checkpoint.
 
     Raises:
         ValueError: for a memory outside [0, 1).
@@ -74,6 +74,11 @@ class Corrected:
         share = sums.count[1] / sums.count.sum(0)  # ξ̄
         value = first_order_of(sums).value - (share - 0.5) * curvature
         return Estimate(torch.where(self.by_losses, value + rest, value), None)
+
+    def keep(self, kept: Int[Tensor, " left"]) -> None:
+        """Follow a removal: `kept` is the former index of every gate that is left."""
+        self.state = None if self.state is None else self.state[:, kept]
+        self.by_losses = self.by_losses[kept] if self.by_losses.dim() else self.by_losses
 
 
 def _fresh(sums: Sums) -> Float[Tensor, "3 gate"]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from training.estimators.protocol import Estimate
@@ -94,6 +94,12 @@ class Interval:
 
     def __add__(self, other: Interval) -> Interval:
         return Interval(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def keep(self, kept: Int[Tensor, " left"]) -> None:
+        """Follow a removal: `kept` is the former index of every gate that is left."""
+        for f in fields(self):
+            if f.name != "steps":
+                setattr(self, f.name, getattr(self, f.name)[..., kept])
 
     def all_reduce(self) -> None:
         """Add up over all processes of torch.distributed, in place, in one message."""
