@@ -60,8 +60,8 @@ def difference(
     Example:
         >>> masks = torch.tensor([[1.0], [1.0], [0.0], [0.0]])
         >>> found = difference(masks, torch.zeros(4, 1), torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0.5]))
-        >>> found.value.tolist(), round(found.error.item(), 4)
-        ([-2.0], 0.7071)
+        >>> found.value.item(), round(found.error.item(), 4)
+        (-2.0, 0.7071)
     """
     check_shapes(masks, gradients, losses, theta)
     return difference_of(Sums.of(masks, gradients, losses))
