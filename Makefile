@@ -38,8 +38,10 @@ bench: $(READY)  ## time ours against peers (quiet machine, please)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(RUN) -m benchmarks
 
-paper: $(READY)  ## build the PDF, where LaTeX is installed
+paper:  ## build the PDF, where LaTeX is installed
 	@command -v latexmk >/dev/null || { echo "make paper: LaTeX is not installed; on Debian: apt-get install latexmk texlive-latex-extra texlive-science" >&2; exit 2; }
+	@test -f paper/Makefile || { echo "make paper: the paper is not written yet; its results and figures are in paper/" >&2; exit 2; }
+	$(MAKE) $(READY)
 	$(MAKE) -C paper
 
 clean:  ## remove the virtual environment and caches (never runs/ or data/)

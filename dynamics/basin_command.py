@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
 import sys
 import time
@@ -27,6 +28,7 @@ from rich.text import Text
 
 from dynamics.basins import Agreement, Axis, Map, Options, compute
 from dynamics.bilinear import BilinearGate
+from dynamics.command_line import parse
 from dynamics.gate import Gate
 from dynamics.general import GeneralGate, smooth_gate
 from dynamics.linear import LinearGate
@@ -49,7 +51,8 @@ class Basin:
     system: Literal["linear", "bilinear", "smooth", "general"] = "linear"
     """smooth: D = −slope·ρ − curvature·ρ²/2; general: any D given as --difference."""
     difference: str | None = None
-    """D as a SymPy expression in ρ (any name), or in the product of two norms; for --system general."""
+    """D as an expression in ρ (any name), or in the product of two norms, as in --difference=-a*rho (with =, since it
+    begins with a minus); for --system general."""
     values: dict[str, float] = field(default_factory=dict)
     """The other symbols of D, as NAME VALUE …; for smooth: slope and curvature."""
     decay: float = 0.1
@@ -86,7 +89,7 @@ class Basin:
 
 def main(arguments: list[str]) -> int:
     """Exit status: 0 done, 2 bad input."""
-    options = tyro.cli(Basin, prog="python -m dynamics basin", args=arguments)
+    options = parse(Basin, "python -m dynamics basin", arguments)
     console = Console(stderr=True)
     command = shlex.join(["python", "-m", "dynamics", "basin", *arguments])
     try:
@@ -164,10 +167,34 @@ def _gate(options: Basin) -> Gate:
         return smooth_gate(**options.values, **own)
     assert options.difference is not None
     try:
+        _check_expression(options.difference)
         difference = sp.sympify(options.difference)
     except (sp.SympifyError, SyntaxError, TypeError) as error:
         raise ValueError(f"--difference is no expression: {options.difference} ({type(error).__name__})") from None
     return GeneralGate(difference, None, **options.values, **own)
+
+
+def _check_expression(text: str) -> None:
+    """Refuse everything but arithmetic and elementary functions: SymPy would run any other Python in the text.
+
+    Example:
+        >>> _check_expression("-a*rho - log(1 + rho**2)")
+        >>> _check_expression("__import__('os')")
+        Traceback (most recent call last):
+        ValueError: --difference may hold numbers, names, + - * / ** and exp, log, sqrt, sin, cos, tanh, atan; got Call
+    """
+    plain = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Load)
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        number = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+        known = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+        if not (number or known or isinstance(node, plain)):
+            raise ValueError(
+                f"--difference may hold numbers, names, + - * / ** and {', '.join(_FUNCTIONS)};"
+                f" got {type(node).__name__}"
+            )
+
+
+_FUNCTIONS = ("exp", "log", "sqrt", "sin", "cos", "tanh", "atan")
 
 
 class _Rate(ProgressColumn):

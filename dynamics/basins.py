@@ -21,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 
 from dynamics.exact_linear import solve
-from dynamics.flow import Fate, Flow, integrate
+from dynamics.flow import Fate, Flow, check_options, integrate
 from dynamics.gate import Gate
 
 __all__ = ["Agreement", "Axis", "Map", "Options", "compare", "compute"]
@@ -72,6 +72,10 @@ class Options:
     atol: float = 1e-9
     horizon: float = 1e6
     max_steps: int = 100_000
+
+    def __post_init__(self) -> None:
+        # Before a store is made: the integrator would refuse these only once it is there.
+        check_options(self.rtol, self.max_steps, atol=self.atol, horizon=self.horizon)
 
 
 @dataclass(frozen=True)

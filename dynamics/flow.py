@@ -103,11 +103,7 @@ def integrate(
         >>> [Fate(code).name for code in flow.outcome]
         ['ZERO', 'ALIVE']
     """
-    check_positive(horizon=horizon, atol=atol, bound=bound, epsilon=epsilon)
-    if not 1e-13 <= rtol <= 0.1:
-        raise ValueError(f"rtol must be in [1e-13, 0.1]; got {rtol}")
-    if not 1 <= max_steps < 2**31:
-        raise ValueError(f"max_steps must be in [1, 2³¹); got {max_steps}")
+    check_options(rtol, max_steps, horizon=horizon, atol=atol, bound=bound, epsilon=epsilon)
     flat, constants, shape = prepare(gate, *state)
     wanted = request(times, horizon)
     count = flat.shape[1]
@@ -187,6 +183,19 @@ def _as_float64(value: Array) -> NDArray[np.float64]:
     if hasattr(value, "detach"):  # a torch tensor, wherever it lives
         value = value.detach().cpu().numpy()
     return np.asarray(value, np.float64)
+
+
+def check_options(rtol: float, max_steps: int, **positive: float) -> None:
+    """The options of `integrate` in their ranges.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    check_positive(**positive)
+    if not 1e-13 <= rtol <= 0.1:
+        raise ValueError(f"rtol must be in [1e-13, 0.1]; got {rtol}")
+    if not 1 <= max_steps < 2**31:
+        raise ValueError(f"max_steps must be in [1, 2³¹); got {max_steps}")
 
 
 def check_positive(**named: float) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from dynamics.command_line import parse
 from dynamics.verify import Record, all_claims, run, write_json
@@ -46,7 +45,8 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console.print(_table(records))
+    for record in records:
+        console.print(_lines(record), highlight=False, markup=False)
     for record in records:
         if record.error:
             print(f"{record.name} failed:\n{record.error}", file=sys.stderr)
@@ -75,19 +75,16 @@ def _run(options: Verify, console: Console) -> list[Record]:
     return sorted(records, key=lambda record: order.index(record.name))
 
 
-def _table(records: list[Record]) -> Table:
-    table = Table(show_lines=True)
-    for column in ("claim", "statement", "method", "outcome", "scope", "cases", "margin"):
-        table.add_column(column, overflow="fold")
-    for record in records:
-        outcome = record.outcome
-        if outcome is None:
-            table.add_row(record.name, record.statement, record.method, "failed", "", "", "")
-            continue
-        word = outcome.status.value
-        if outcome.witness:
-            word += f": {dict(outcome.witness)}"
-        cases = "" if outcome.cases is None else f"{outcome.cases:,}"
-        margin = "" if outcome.margin is None else f"{outcome.margin:.3g}"
-        table.add_row(record.name, record.statement, record.method, word, outcome.scope, cases, margin)
-    return table
+def _lines(record: Record) -> str:
+    """One claim in a few lines that can be read at any width and searched for."""
+    outcome = record.outcome
+    if outcome is None:
+        return f"{record.name}: FAILED\n    {record.statement}"
+    facts = [f"{outcome.status.value} ({record.method}); {outcome.scope}"]
+    if outcome.cases is not None:
+        facts.append(f"{outcome.cases:,} cases")
+    if outcome.margin is not None:
+        facts.append(f"margin {outcome.margin:.3g}")
+    if outcome.witness:
+        facts.append(f"witness {dict(outcome.witness)}")
+    return f"{record.name}: {'; '.join(facts)}\n    {record.statement}"

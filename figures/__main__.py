@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +30,7 @@ class Draw:
     """Draw figures from committed results, or from one run's folder."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Figures to draw; all by default."""
+    """Figures to draw; all by default, with --run those that are drawn from a run."""
     run: Path | None = None
     """Run folder to read instead of the committed results; its figures go there."""
     out: Path | None = None
@@ -43,28 +42,35 @@ def main(arguments: list[str]) -> int:
     options = parse(Draw, "python -m figures", arguments)
     unknown = [name for name in options.names if name not in REGISTRY]
     if unknown:
-        print(f"error: unknown figure {unknown[0]!r}: choose from {', '.join(REGISTRY)}", file=sys.stderr)
-        return 2
+        return _refuse(f"unknown figure {unknown[0]!r}: choose from {', '.join(REGISTRY)}")
+    if options.run is not None and not (options.run / "table.json").is_file():
+        return _refuse(f"{options.run} is no finished run: it holds no table.json")
     out = options.out or options.run or RESULTS.parent / "figures"
-    for name in options.names or REGISTRY:
+    drawings = {}
+    for name in options.names or [name for name in REGISTRY if options.run is None or REGISTRY[name][1]]:
         module, committed = REGISTRY[name]
-        draw: Callable[[Path], object] = module.draw
-        try:
-            drawing = draw(options.run or RESULTS / committed)
+        folder = options.run or RESULTS / committed
+        try:  # everything is drawn before anything is written
+            drawings[name] = module.draw(folder)
         except FileNotFoundError as error:
-            print(f"error: figure {name} needs {error.filename}, which is not there", file=sys.stderr)
-            return 2
+            return _refuse(
+                f"figure {name} needs {error.filename}, which is not there; validate writes it (--run FOLDER)"
+            )
         except (json.JSONDecodeError, KeyError) as error:
-            print(f"error: figure {name} cannot read {options.run or RESULTS / committed}: {error}", file=sys.stderr)
-            return 2
+            return _refuse(f"figure {name} cannot read {folder}: {error}")
+    for name, drawing in drawings.items():
         try:
-            paths = save(drawing, out, name)  # type: ignore[arg-type]
+            paths = save(drawing, out, name)
         except OSError as error:
-            print(f"error: cannot write to {out} ({error.strerror}): choose another --out", file=sys.stderr)
-            return 2
+            return _refuse(f"cannot write to {out} ({error.strerror}): choose another --out")
         for path in paths:
             print(path)
     return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

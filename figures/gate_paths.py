@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from figures.style import BLACK, BLUE, GREY, ORANGE, figure
 
@@ -37,6 +38,25 @@ def draw(results: Path) -> Figure:
         axes.set_title(
             f"{row['gates']} {kind}s: {row['dead']} ended dead, {row['flagged']} certified, {row['wrong']} wrongly"
         )
+    drawing.legend(
+        handles=[
+            Line2D([], [], color=BLUE, label="ended dead"),
+            Line2D([], [], color=GREY, label="ended alive (θ > ½)"),
+            Line2D([], [], color=ORANGE, label="in between"),
+            Line2D(
+                [],
+                [],
+                color=BLACK,
+                marker="o",
+                markersize=3,
+                markerfacecolor="white",
+                linestyle="none",
+                label="first certified by the half-plane",
+            ),
+        ],
+        loc="outside lower center",
+        ncols=4,
+    )
     drawing.suptitle(
         f"{table['preset']}, seed {table['seed']}, {table['epochs']} epochs, {table['steps']} steps", fontsize=8
     )

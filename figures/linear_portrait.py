@@ -15,7 +15,7 @@ from figures.style import BLUE, GREEN, ORANGE, RED, figure
 CAPTION = (
     "The linear gate (λ = 0.5, η = 1, κ = 0.5, r = 1). Shaded: states whose simulated gate goes to zero "
     "(240×240 cells). The separatrix, drawn from its formula, is the edge of the shaded region; the invariant box "
-    "ρ < ρ*, θ < θ* is a small part of it."
+    "ρ < ρ*, θ < θ* is less than half of it."
 )
 
 TOP = 1.2
@@ -58,7 +58,7 @@ def _label(axes, rho_star: float, theta_star: float) -> None:  # type: ignore[no
         (0.02, 0.33, "goes to zero", BLUE),
         (0.55, 0.72, "stays", "black"),
         (0.02, 0.05, "box ρ < ρ*, θ < θ*", RED),
-        (0.13, 0.605, "separatrix", BLUE),
+        (0.60, 0.21, "separatrix", BLUE),
         (rho_star + 0.015, theta_star + 0.03, "saddle", RED),
         (1.03, 0.46, "ρ' = 0", GREEN),
         (rho_star + 0.01, 0.955, "θ' = 0", ORANGE),

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-
-from dynamics.command_line import parse
-from training.config import Validate, preset
-from training.data_command import data
-from training.errors import InputError
-from training.validate import validate
 
 
 def _validate(arguments: list[str]) -> None:
-    config = parse(Validate, "python -m training validate", arguments, preset(_preset_name(arguments)))
-    folder = validate(config)
+    from dynamics.command_line import parse
+    from training.config import Validate, preset
+    from training.validate import validate
+
+    chosen = preset(_preset_name(arguments, Validate.preset))
+    folder = validate(parse(Validate, "python -m training validate", arguments, chosen))
     print(f"run folder: {folder}")
 
 
-def _preset_name(arguments: list[str]) -> str:
+def _data(arguments: list[str]) -> None:
+    from training.data_command import data
+
+    data(arguments)
+
+
+def _preset_name(arguments: list[str], default: str) -> str:
     """The value of --preset, which decides the other defaults and so is read first."""
     for i, argument in enumerate(arguments):
         if argument == "--preset" and i + 1 < len(arguments):
             return arguments[i + 1]
         if argument.startswith("--preset="):
             return argument.partition("=")[2]
-    return Validate.preset
+    return default
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"validate": _validate, "data": data}
+#: Imported only when called, so that help is quick and an interruption during the imports is met as any other.
+COMMANDS = {"validate": _validate, "data": _data}
 
 
 def main() -> int:
@@ -45,13 +49,15 @@ def main() -> int:
         print(f"unknown command {sys.argv[1]!r}; {usage}", file=sys.stderr)
         return 2
     try:
+        from training.errors import InputError
+
         command(sys.argv[2:])
+    except KeyboardInterrupt:
+        print("interrupted; a run folder that was begun holds what was done so far", file=sys.stderr)
+        return 130
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; the run folder holds what was done so far", file=sys.stderr)
-        return 130
     return 0
 
 

@@ -25,7 +25,7 @@ from training.optimizer import weight_optimizer
 from training.paths import gate_paths
 from training.progress import Progress
 from training.report import print_result, report
-from training.rundir import RunFolder, environment
+from training.rundir import RunFolder, environment, write_atomically
 from training.structure import structure_of
 
 __all__ = ["validate"]
@@ -50,13 +50,18 @@ def validate(config: Validate) -> Path:
     folder.json("config.json", _plain(config))
     folder.json("environment.json", environment())
     result = _shadow_run(config, network, dataset, folder)
+    _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
     if config.ungated:
         result["ungated"] = asdict(_ungated_run(config, dataset, folder))
-    folder.json("table.json", result)
-    (folder.path / "report.md").write_text(report(result))
+        _write(folder, result)
     print_result(result)  # before the figure: should it fail, the table has been seen
     _draw(folder.path)
     return folder.path
+
+
+def _write(folder: RunFolder, result: dict[str, Any]) -> None:
+    folder.json("table.json", result)
+    write_atomically(folder.path / "report.md", report(result).encode())
 
 
 def _check_device(name: str) -> None:

@@ -83,7 +83,7 @@ def test_save_closes_the_figure_and_leaves_two_files(tmp_path):
     "arguments, says",
     [
         (["frob"], "unknown figure 'frob': choose from linear_portrait"),
-        (["gate_paths", "--run", "nowhere"], "figure gate_paths needs nowhere/gate_paths.json"),
+        (["gate_paths", "--run", "nowhere"], "nowhere is no finished run"),
         (["--frob"], "--frob"),
     ],
 )
