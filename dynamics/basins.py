@@ -316,10 +316,10 @@ def compare(task: Map, fates: zarr.Array, blocks: Sequence[slice]) -> Agreement:
         fate = np.asarray(fates[rows])
         margin = np.broadcast_to(task.gate.margin(*task.cells(rows)), fate.shape)
         zero, certified, lost = fate == Fate.ZERO, margin < 0, np.isin(fate, (Fate.UNDECIDED, Fate.FAILED))
-        bad, short = certified & ~zero, zero & ~certified
+        bad, short = certified & ~zero & ~lost, zero & ~certified
         cells, unclear = cells + fate.size, unclear + int(lost.sum())
         wrong, missed = wrong + int(bad.sum()), missed + int(short.sum())
-        agree += int((zero == certified).sum())
+        agree += int((~lost & (zero == certified)).sum())  # agree + wrong + missed + unclear = cells
         apart = np.abs(margin[bad | short if task.sharp else bad])
         farthest = max(farthest, float(apart.max(initial=0.0)))
     return Agreement(cells, agree, wrong, missed, unclear, farthest)

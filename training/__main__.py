@@ -1,4 +1,4 @@
-"""`python -m training validate …` and `python -m training data …`."""
+"""`python -m training validate|data|audit …`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def _data(arguments: list[str]) -> None:
     data(arguments)
 
 
+def _audit(arguments: list[str]) -> None:
+    from training.audit_command import audit_again
+
+    audit_again(arguments)
+
+
 def _preset_name(arguments: list[str], default: str) -> str:
     """The value of --preset, which decides the other defaults and so is read first."""
     for i, argument in enumerate(arguments):
@@ -32,7 +38,7 @@ def _preset_name(arguments: list[str], default: str) -> str:
 
 
 #: Imported only when called, so that help is quick and an interruption during the imports is met as any other.
-COMMANDS = {"validate": _validate, "data": _data}
+COMMANDS = {"validate": _validate, "data": _data, "audit": _audit}
 
 
 def main() -> int:

@@ -82,6 +82,11 @@ class Validate:
             _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
         for name in ("threads", "hold"):
             _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
+        if self.hold > self.tracker.warmup:
+            raise InputError(
+                f"hold must be ≤ tracker.warmup = {self.tracker.warmup}; got {self.hold}"
+                " (a flag on a gate that cannot move yet would lead by waiting)"
+            )
         _require("seed", self.seed, "≥ 0 and below 2⁶³ − 1", lambda v: 0 <= v < 2**63 - 1)  # torch's generators
 
 

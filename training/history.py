@@ -28,18 +28,28 @@ class History:
         path: of the store; must not exist.
         names: readable name of every gate.
         is_layer: which gates gate a branch, [gate].
+        holder: index of the gate of the branch in which each gate lies, −1 for none, [gate]; none by default.
         flush_after: seconds that records may wait in memory.
 
     Use as a context manager: what is in memory is written on the way out, an interruption included.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], is_layer: np.ndarray, flush_after: float = 20.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        is_layer: np.ndarray,
+        holder: np.ndarray | None = None,
+        flush_after: float = 20.0,
+    ) -> None:
         self._pending: list[Record] = []
         self._flush_after, self._flushed = flush_after, time.monotonic()
         self._root = zarr.create_group(path, attributes={"gates": list(names)})
         self._arrays: dict[str, zarr.Array] = {}
         count = len(names)
         self._root.create_array("is_layer", data=np.asarray(is_layer, dtype=bool), dimension_names=("gate",))
+        holder = np.full(count, -1) if holder is None else np.asarray(holder, dtype=np.int64)
+        self._root.create_array("holder", data=holder, dimension_names=("gate",))
         self._arrays["step"] = self._root.create_array(
             "step", shape=(0,), chunks=(4096,), dtype="int64", dimension_names=("step",)
         )
@@ -90,6 +100,7 @@ def open_history(path: Path) -> xr.Dataset:
     # A kill in the middle of a flush leaves values whose step was never written: they are left out.
     rows = arrays["step"].shape[0]
     values = {name: (("step", "gate"), np.asarray(array[:rows])) for name, array in arrays.items() if array.ndim == 2}
-    coordinates = {"step": ("step", np.asarray(arrays["step"][:])), "is_layer": ("gate", arrays["is_layer"][:])}
+    coordinates = {"step": ("step", np.asarray(arrays["step"][:]))}
+    coordinates |= {name: ("gate", np.asarray(arrays[name][:])) for name in ("is_layer", "holder")}
     # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
     return xr.Dataset(values, coords=coordinates | {"gate": root.attrs["gates"]})

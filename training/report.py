@@ -24,6 +24,8 @@ def tables(result: dict[str, Any]) -> str:
         f"Seed {result['seed']} (one run), {result['epochs']} epochs, {result['steps']} steps, no flag before step "
         f"{result['warmup']}; accuracies are of the last epoch. Data: {result['data']}.",
         "",
+        _settings_line(result["settings"]),
+        "",
         *_accuracy_lines(result, result["gated"]),
         "",
         f"Units ({result['units'][0]['gates']} gates):",
@@ -37,6 +39,16 @@ def tables(result: dict[str, Any]) -> str:
         f"Made with `{result['command']}`.",
     ]
     return "\n".join(lines)
+
+
+def _settings_line(settings: dict[str, Any]) -> str:
+    tracker = settings["tracker"]
+    return (
+        f"Settings: ν = {settings['nu']:g}, α = {settings['alpha']:g}, β = {settings['beta']:g}, weights' lr "
+        f"{settings['lr']:g} and gates' lr {settings['gate_lr']:g} (both cosine), θ held at "
+        f"{settings['theta_start']:g} for {settings['hold']} steps, coupling bound = {tracker['factor']:g} × the maximum "
+        f"over {tracker['window']} steps of means over {tracker['every']}. The preset was chosen after trials on this data."
+    )
 
 
 def _accuracy_lines(result: dict[str, Any], gated: dict[str, Any]) -> list[str]:

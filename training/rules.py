@@ -43,11 +43,18 @@ RULES: tuple[Rule, ...] = (
 def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"]:
     """Step at which each rule first flags each gate, −1 for never.
 
+    A unit goes with its branch: under every rule, certificate or threshold, a unit is also flagged where the gate of
+    its branch is. (The margins in the history have this already.)
+
     Args:
         history: of a run, from `training.history.open_history`.
         warmup: no rule, certificate or threshold, flags before this step.
     """
     steps = history.step.values
     late = (steps >= warmup)[:, None]
-    masks = [rule.flags(history) & late for rule in RULES]
+    holder = history.holder.values
+    masks = [rule.flags(history) for rule in RULES]
+    # A unit without a price is not driven to zero when its branch is gone: it is flagged for itself only.
+    inherits = (holder >= 0) & (history.cost.values > 0)
+    masks = [(mask | (mask[:, holder] & inherits)) & late for mask in masks]
     return np.stack([np.where(mask.any(0), steps[mask.argmax(0)], -1) for mask in masks])

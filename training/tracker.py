@@ -107,11 +107,12 @@ class Tracker:
     """Accumulates D̂ and turns it into records.
 
     A unit acts only through its branch: with the branch's gate at ξ = 0 the unit changes nothing, so that
-    D_unit = θ_branch · (D_unit given that the branch is on), exactly (claim `objective-nested`). The branch's θ may
-    rise again, so the coupling of a unit is measured *given that its branch is on*: its mean D̂ is divided by the
-    branch's mean θ over the interval. Where the branch was hardly ever on (θ < 0.01) nothing was measured: the
-    unit's coupling is taken as infinite and it has no certificate of its own. But where the branch is certified,
-    its units are certified with it: their D vanishes with θ_branch.
+    D_unit = θ_branch · (D_unit given that the branch is on) (claim `objective-nested`; batch statistics, which couple
+    the samples of a batch, are left out of account). The branch's θ may rise again, so the coupling of a unit is
+    measured *given that its branch is on*: its mean D̂ is divided by the branch's mean θ over the interval. Where the
+    branch was hardly ever on (θ < 0.01) nothing was measured: the unit's coupling is taken as infinite and it has no
+    certificate of its own. But where the branch is certified, its units are certified with it: their D vanishes with
+    θ_branch.
 
     Args:
         gates: the gates to watch.
@@ -183,7 +184,9 @@ class Tracker:
         )
         gate = LinearGate(decay=self.decay, coupling=coupling, cost=cost, rate=self.rate)
         margin, in_box = gate.margin(rho, theta), gate.in_box(rho, theta)
-        with_branch = np.where(self._holder >= 0, margin[self._holder], np.inf)
+        # Without a price (κ = 0) nothing drives a unit to zero, its branch's certificate included.
+        inherits = (self._holder >= 0) & (cost > 0)
+        with_branch = np.where(inherits, margin[self._holder], np.inf)
         return Record(
             step=self.step,
             theta=theta,
@@ -194,7 +197,7 @@ class Tracker:
             coupling=coupling,
             coupling_bilinear=bilinear,
             cost=cost,
-            in_box=in_box | (in_box[self._holder] & (self._holder >= 0)),
+            in_box=in_box | (in_box[self._holder] & inherits),
             margin=np.minimum(margin, with_branch),
             margin_bilinear=np.minimum(self._bilinear_margin(bilinear, cost, rho_in, rho, theta), with_branch),
         )

@@ -102,7 +102,7 @@ def _shadow_run(config: Validate, network: ResNet, dataset: Source, folder: RunF
     structure = structure_of(network, dataset.shape)
     is_layer = gates.is_layer.cpu().numpy()
     store = folder.path / "gates.zarr"
-    with History(store, structure.names, is_layer) as history:
+    with History(store, structure.names, is_layer, gates.holder.cpu().numpy()) as history:
 
         def on_epoch(epoch: int) -> None:
             history.flush()
@@ -128,6 +128,7 @@ def _shadow_run(config: Validate, network: ResNet, dataset: Source, folder: RunF
         "epochs": config.epochs,
         "steps": trained.steps,
         "warmup": config.tracker.warmup,
+        "settings": _plain(config),
         **{kind: [asdict(row) for row in rows] for kind, rows in tables.items()},
         "gated": asdict(trained) | _counts(gates, structure),
         "command": environment()["command"],

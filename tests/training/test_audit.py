@@ -16,7 +16,7 @@ from training.rules import RULES, first_flags
 THRESHOLDS = (0.5, 0.1, 0.05, 0.01)
 
 
-def history(theta, margin=None, in_box=None, is_layer=None, every=10):
+def history(theta, margin=None, in_box=None, is_layer=None, every=10, holder=None, cost=1.0):
     theta = np.asarray(theta, dtype=np.float32)
     shape, dims = theta.shape, ("step", "gate")
     margin = np.ones(shape, np.float32) if margin is None else np.asarray(margin, np.float32)
@@ -31,6 +31,8 @@ def history(theta, margin=None, in_box=None, is_layer=None, every=10):
         coords={
             "step": every * np.arange(1, shape[0] + 1),
             "is_layer": ("gate", np.zeros(shape[1], bool) if is_layer is None else is_layer),
+            "holder": ("gate", np.full(shape[1], -1) if holder is None else np.asarray(holder)),
+            "cost": (("step", "gate"), np.full(shape, cost)),
             "gate": [f"g{i}" for i in range(shape[1])],
         },
     )
@@ -178,3 +180,13 @@ def test_thinned_paths_keep_first_and_last(records, most):
     assert (kept["steps"][0], kept["steps"][-1]) == (10, 10 * records)
     assert kept["theta"] == [[round(float(theta[s // 10 - 1, 0]), 4)] * 2 for s in kept["steps"]]
     assert kept["certified"] == [-1, -1]
+
+
+def test_a_unit_is_flagged_with_its_branch_under_every_rule():
+    """Gate 0 lies in the branch of gate 1, which falls below every threshold in the second record."""
+    theta = np.array([[0.9, 0.9], [0.9, 0.005], [0.9, 0.005]])
+    margin = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, -1.0]])
+    made = {"margin": margin, "in_box": margin < 0, "is_layer": [False, True], "holder": [1, -1]}
+    assert (first_flags(history(theta, **made), 0)[:, 0] == history(theta, **made).step.values[1]).all()
+    assert (first_flags(history(theta, **made | {"holder": [-1, -1]}), 0)[:, 0] == -1).all()
+    assert (first_flags(history(theta, cost=0.0, **made), 0)[:, 0] == -1).all(), "without a price a unit stays"

@@ -14,6 +14,16 @@ RESULT = {
     "command": "python -m training validate",
     "units": [ROW],
     "layers": [ROW],
+    "settings": {
+        "nu": 1.0,
+        "alpha": 0.5,
+        "beta": 0.0,
+        "lr": 0.1,
+        "gate_lr": 0.5,
+        "theta_start": 0.9,
+        "hold": 5,
+        "tracker": {"factor": 2.0, "window": 10, "every": 5},
+    },
     "gated": {"accuracy": 0.5, "macs": 1.0, "macs_full": 4.0, "parameters": 1.0, "parameters_full": 2.0},
 }
 
