@@ -43,11 +43,12 @@ def tables(result: dict[str, Any]) -> str:
 
 def _settings_line(settings: dict[str, Any]) -> str:
     tracker = settings["tracker"]
+    bound = f"{tracker['factor']:g} × the maximum over {tracker['window']} steps of means over {tracker['every']}"
     return (
         f"Settings: ν = {settings['nu']:g}, α = {settings['alpha']:g}, β = {settings['beta']:g}, weights' lr "
         f"{settings['lr']:g} and gates' lr {settings['gate_lr']:g} (both cosine), θ held at "
-        f"{settings['theta_start']:g} for {settings['hold']} steps, coupling bound = {tracker['factor']:g} × the maximum "
-        f"over {tracker['window']} steps of means over {tracker['every']}. The preset was chosen after trials on this data."
+        f"{settings['theta_start']:g} for {settings['hold']} steps, coupling bound = {bound}. "
+        "The preset was chosen after trials on this data."
     )
 
 
