@@ -45,17 +45,20 @@ def parse(kind: type[Options], prog: str, arguments: Sequence[str], default: Opt
 
 
 def _in_one_line(page: str) -> str:
-    """The message at the head of a framed page of tyro.
+    """The message at the head of tyro's page: a title, perhaps a rule, the message, a rule, a hint.
+
+    The page is framed with box-drawing characters where the output takes them, and not framed elsewhere.
 
     Example:
         >>> _in_one_line("╭─ Error ─╮\\n│ Error parsing Run: x must be > 0;  │\\n│ got 0 │\\n│ ── │\\n│ help │")
         'x must be > 0; got 0'
+        >>> _in_one_line(" Value error \\n ------ \\n  Error parsing Run: x must be > 0 \\n  ----- \\n  help \\n ")
+        'x must be > 0'
         >>> _in_one_line("╭─ Parsing error ─╮\\n│ Unrecognized options: --y │\\n╰───╯")
         'Unrecognized options: --y'
     """
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", page)
-    inside = [line.strip(" │") for line in plain.splitlines() if not line.startswith(("╭", "╰"))]
-    ends = [i for i, line in enumerate(inside) if line and not line.strip("─")]
-    text = " ".join(" ".join(inside[: ends[0] if ends else None]).split())
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", page).strip().splitlines()[1:]  # without the title
+    lines = ["" if re.fullmatch(r"[\s│─╭╮╰╯-]*", line) else line.strip(" │") for line in plain]
+    blocks = [" ".join(block.split()) for block in "\n".join(lines).strip().split("\n\n")]
     # What __post_init__ says names its field itself; for a flag that cannot be read, tyro names the flag.
-    return re.sub(r"^Error parsing (?:[^-\s]\S*: )?", "", text)
+    return re.sub(r"^Error parsing (?:[^-\s]\S*: )?", "", blocks[0])

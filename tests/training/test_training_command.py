@@ -72,7 +72,7 @@ def validate(**changes):
         (validate(seed="-1"), "seed must be ≥ 0"),
         (validate(seed="99999999999999999999999"), "seed must be ≥ 0 and below"),
         (validate(threads="-2"), "threads must be ≥ 0"),
-        (validate(hold="44"), "all within hold = 44: lower hold"),
+        (validate(hold="44"), "hold must be ≤ tracker.warmup"),
         (validate(depth="9"), "depth must be 6n+2"),
         (validate(width="0"), "width must be ≥ 1"),
         (validate(optimizer="adam"), "optimizer 'adam' is not covered by the theory"),
