@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from training.rules import RULES, first_flags
+from training.rules import RULES, first_flags, first_step
 
 __all__ = ["ALIVE", "DEAD", "REVIVED", "Fate", "Row", "as_text", "audit", "fates", "judge"]
 
@@ -46,16 +46,13 @@ def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]
     dead = low[-1]
     stays = np.flip(np.logical_and.accumulate(np.flip(low, 0), 0), 0)  # low from here to the end
 
-    def first_of(mask: np.ndarray) -> np.ndarray:
-        return np.where(mask.any(0), steps[mask.argmax(0)], -1)
-
-    touched = first_of(low)
+    touched = first_step(steps, low)
     again = (theta > REVIVED) & (steps[:, None] > touched) & (touched >= 0)
     last = len(steps) - 1 - np.flip(again, 0).argmax(0)
     return Fate(
         dead=dead,
         alive=theta[-1] > ALIVE,
-        death=first_of(stays),
+        death=first_step(steps, stays),
         touched=touched,
         revived=np.where(again.any(0), steps[last], -1),
     )

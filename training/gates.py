@@ -226,9 +226,13 @@ class Gates(nn.Module):
         self.put(self.sampled)
         return self.sampled
 
+    def decided(self) -> Bool[Tensor, " gate"]:
+        """Which gates are on in the deterministic network: θ ≥ ½."""
+        return self.theta.detach() >= 0.5
+
     def decide(self) -> Float[Tensor, "1 gate"]:
         """Set the deterministic network at the sites: a gate is on where θ ≥ ½."""
-        mask = (self.theta.detach() >= 0.5).to(self.theta.dtype)[None]
+        mask = self.decided().to(self.theta.dtype)[None]
         self.put(mask)
         return mask
 

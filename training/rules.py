@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Int
 
-__all__ = ["RULES", "Rule", "first_flags"]
+__all__ = ["RULES", "Rule", "first_flags", "first_step"]
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,9 @@ def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"
     # A unit without a price is not driven to zero when its branch is gone: it is flagged for itself only.
     inherits = (holder >= 0) & (history.cost.values > 0)
     masks = [(mask | (mask[:, holder] & inherits)) & late for mask in masks]
-    return np.stack([np.where(mask.any(0), steps[mask.argmax(0)], -1) for mask in masks])
+    return np.stack([first_step(steps, mask) for mask in masks])
+
+
+def first_step(steps: Int[np.ndarray, " step"], mask: Bool[np.ndarray, "step gate"]) -> Int[np.ndarray, " gate"]:
+    """The step of each gate's first record in the mask, −1 for none."""
+    return np.where(mask.any(0), steps[mask.argmax(0)], -1)

@@ -147,7 +147,7 @@ def _progress(config: Validate, dataset: Source, label: str) -> Progress:
 
 def _counts(gates: Gates, structure: Any) -> dict[str, float | int]:
     """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
-    decided = (gates.theta.detach() >= 0.5).double().cpu().numpy()
+    decided = gates.decided().double().cpu().numpy()
     full = np.ones_like(decided)
     layer = structure.is_layer
     return {
