@@ -27,7 +27,7 @@ import sympy as sp
 
 from dynamics.numeric import Array, Operands, compile_expressions
 
-__all__ = ["Kind", "Layer", "Structure", "mixture", "pressure"]
+__all__ = ["Kind", "Layer", "Structure", "mixture", "pressure", "training_flops"]
 
 #: What is counted.
 Kind: TypeAlias = Literal["macs", "parameters"]
@@ -44,6 +44,19 @@ def mixture(macs: Array, parameters: Array, beta: Array) -> Array:
 def pressure(by_units: Array, by_layers: Array, nu: Array, alpha: Array) -> Array:
     """R = ν·[(1 − α)·by_units + α·by_layers], of complexities or their derivatives; numbers or expressions."""
     return nu * ((1 - alpha) * by_units + alpha * by_layers)
+
+
+def training_flops(macs: int, images: int) -> int:
+    """Floating-point operations of a training step: 2 a multiply–accumulate, forward once, backward twice.
+
+    The backward pass multiplies once for the gradient of the inputs and once for that of the weights. (The first layer
+    needs no gradient of its inputs; it is counted all the same, as is usual.)
+
+    Args:
+        macs: multiply–accumulates of one image through the network.
+        images: in the step's batch.
+    """
+    return 2 * 3 * macs * images
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,8 @@ class Structure:
         branch_index: branch name → its gate.
         is_layer: for each gate, whether it is a layer gate. [G]
         names: for each gate, a readable name.
-        full_macs, full_parameters: what C is divided by.
+        total_macs, total_parameters: counts of this structure with every gate open.
+        full_macs, full_parameters: what C is divided by; the same, unless this is what is left of a larger network.
 
     A group or branch that no layer mentions costs nothing.
 
@@ -140,14 +154,14 @@ class Structure:
 
         self._compiled = functools.cache(self._compile)
 
-        own_macs, own_parameters = self._full("macs"), self._full("parameters")
-        if not own_macs or not own_parameters:
+        self.total_macs, self.total_parameters = self._full("macs"), self._full("parameters")
+        if not self.total_macs or not self.total_parameters:
             raise ValueError(
                 "layers must have some macs and some parameters with every gate open; "
-                f"got {own_macs} and {own_parameters}"
+                f"got {self.total_macs} and {self.total_parameters}"
             )
-        self.full_macs = _at_least("full_macs", full_macs, own_macs)
-        self.full_parameters = _at_least("full_parameters", full_parameters, own_parameters)
+        self.full_macs = _at_least("full_macs", full_macs, self.total_macs)
+        self.full_parameters = _at_least("full_parameters", full_parameters, self.total_parameters)
 
     def __reduce__(self) -> tuple[Callable[..., Structure], tuple[object, ...]]:
         """Pickled and copied by its description: the compiled functions are made again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +14,9 @@ from matplotlib.lines import Line2D
 from figures.style import BLACK, BLUE, GREY, ORANGE, figure
 
 CAPTION = (
-    "Gates of a shadow run, units left, layers right: weight norm against θ from start to end (one line a gate). "
+    "Gates of a run, units left, layers right: weight norm against θ from start to end (one line a gate). "
     "Blue: ended dead; grey: ended alive; orange: in between. Circles: where the half-plane rule first certified the "
-    "gate. Nothing was removed."
+    "gate. In a shadow run nothing is removed; in a prune run a line ends where its gate is."
 )
 
 
@@ -33,11 +34,8 @@ def draw(results: Path) -> Figure:
     drawing, panels = figure(columns=2, height=3.0)
     for axes, chosen, kind in zip(panels, (~is_layer, is_layer), ("unit", "layer"), strict=True):
         _panel(axes, steps, rho[:, chosen], theta[:, chosen], flag[chosen])
-        row = next(row for row in table[f"{kind}s"] if row["rule"] == "half-plane")
         axes.set(xlabel=f"weight norm ρ of the {kind}", ylabel="gate probability θ", ylim=(-0.02, 1.02))
-        axes.set_title(
-            f"{row['gates']} {kind}s: {row['dead']} ended dead, {row['flagged']} certified, {row['wrong']} wrongly"
-        )
+        axes.set_title(_verdict(table, kind, int(chosen.sum())))
     drawing.legend(
         handles=[
             Line2D([], [], color=BLUE, label="ended dead"),
@@ -61,6 +59,13 @@ def draw(results: Path) -> Figure:
         f"{table['preset']}, seed {table['seed']}, {table['epochs']} epochs, {table['steps']} steps", fontsize=8
     )
     return drawing
+
+
+def _verdict(table: dict[str, Any], kind: str, gates: int) -> str:
+    if table.get("mode") == "prune":
+        return f"{gates} {kind}s: {gates - table['gated'][f'{kind}s_left']} removed while training"
+    row = next(row for row in table[f"{kind}s"] if row["rule"] == "half-plane")
+    return f"{gates} {kind}s: {row['dead']} ended dead, {row['flagged']} certified, {row['wrong']} wrongly"
 
 
 def _panel(axes: Axes, steps: np.ndarray, rho: np.ndarray, theta: np.ndarray, flag: np.ndarray) -> None:

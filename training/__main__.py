@@ -1,4 +1,4 @@
-"""`python -m training validate|data|audit …`."""
+"""`python -m training validate|resume|data|audit …`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ def _validate(arguments: list[str]) -> None:
     chosen = preset(_preset_name(arguments, Validate.preset))
     folder = validate(parse(Validate, "python -m training validate", arguments, chosen))
     print(f"run folder: {folder}")
+
+
+def _resume(arguments: list[str]) -> None:
+    from pathlib import Path
+
+    from training.errors import InputError
+    from training.validate import resume
+
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise InputError("usage: python -m training resume RUN")
+    print(f"run folder: {resume(Path(arguments[0]))}")
 
 
 def _data(arguments: list[str]) -> None:
@@ -38,7 +49,7 @@ def _preset_name(arguments: list[str], default: str) -> str:
 
 
 #: Imported only when called, so that help is quick and an interruption during the imports is met as any other.
-COMMANDS = {"validate": _validate, "data": _data, "audit": _audit}
+COMMANDS = {"validate": _validate, "resume": _resume, "data": _data, "audit": _audit}
 
 
 def main() -> int:
@@ -59,7 +70,7 @@ def main() -> int:
 
         command(sys.argv[2:])
     except KeyboardInterrupt:
-        print("interrupted; a run folder that was begun holds what was done so far", file=sys.stderr)
+        print("interrupted; go on with a run that was begun by python -m training resume RUN", file=sys.stderr)
         return 130
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

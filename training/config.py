@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from training.errors import InputError
+from training.rules import rule as known_rule
 from training.tracker import TrackerSettings
 
-__all__ = ["PRESETS", "Validate", "preset"]
+__all__ = ["PRESETS", "PruneSettings", "Validate", "from_plain", "plain", "preset"]
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """What prune mode removes, and when.
+
+    Attributes:
+        rule: whose flags are followed, after the tracker's warm-up: box, half-plane, bilinear (units by the bilinear
+            certificate, branches by the half-plane), or a plain threshold such as "θ < 0.1".
+        every: steps between two removals, a multiple of tracker.every.
+        multiple: every group of units keeps a multiple of this many.
+    """
+
+    rule: str = "bilinear"
+    every: int = 300
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        known_rule(self.rule)
+        for name in ("every", "multiple"):
+            if getattr(self, name) < 1:
+                raise InputError(f"prune.{name} must be ≥ 1; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
 class Validate:
-    """Train with gates, flag gates by every rule without removing them, and report what became of them."""
+    """Train with gates; judge every pruning rule by what became of the gates it flagged, or prune by one of them."""
 
     preset: str = "digits"
     """Where the other settings start from: digits or cifar10-quick."""
@@ -26,10 +51,15 @@ class Validate:
     data_folder: Path = Path("data")
     """Where the files of the others are."""
 
-    depth: int = 14
-    """Depth of the residual network, 6n+2."""
-    width: int = 16
-    """Channels of its first stage."""
+    network: str = "resnet14"
+    """Network: resnet8 to resnet110, resnet50, vgg16, vgg16-bypass, lenet-300-100 or lenet-5."""
+    width: int | None = None
+    """Units of its first layer, the others in proportion; as published by default."""
+
+    mode: Literal["shadow", "prune"] = "shadow"
+    """shadow flags gates and removes nothing, so that every rule can be judged; prune removes them as it goes."""
+    prune: PruneSettings = field(default_factory=PruneSettings)
+    """What prune mode removes, and when."""
 
     nu: float = 0.4
     """Pruning pressure ν ≥ 0: nats of loss one would pay for the whole network's complexity."""
@@ -68,9 +98,11 @@ class Validate:
     """Torch device."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints, from which `python -m training resume RUN` goes on."""
 
     def __post_init__(self) -> None:
-        for name in ("lr", "gate_lr"):
+        for name in ("lr", "gate_lr", "checkpoint_every"):
             _require(name, getattr(self, name), "> 0 and finite", lambda v: 0 < v < math.inf)
         for name in ("nu", "decay"):
             _require(name, getattr(self, name), "≥ 0 and finite", lambda v: 0 <= v < math.inf)
@@ -82,6 +114,10 @@ class Validate:
             _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
         for name in ("threads", "hold"):
             _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
+        if self.mode == "prune" and self.prune.every % self.tracker.every:
+            raise InputError(
+                f"prune.every must be a multiple of tracker.every = {self.tracker.every}; got {self.prune.every}"
+            )
         if self.hold > self.tracker.warmup:
             raise InputError(
                 f"hold must be ≤ tracker.warmup = {self.tracker.warmup}; got {self.hold}"
@@ -109,7 +145,7 @@ PRESETS: dict[str, Validate] = {
     "cifar10-quick": Validate(
         preset="cifar10-quick",
         data="cifar10",
-        depth=20,
+        network="resnet20",
         epochs=8,
         batch=128,
         nu=0.5,
@@ -130,3 +166,22 @@ def preset(name: str) -> Validate:
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def plain(config: Validate) -> dict[str, Any]:
+    """The settings as JSON holds them."""
+    return json.loads(json.dumps(asdict(config), default=str))
+
+
+def from_plain(values: dict[str, Any]) -> Validate:
+    """The settings that `plain` gave.
+
+    Raises:
+        InputError: for settings of another version, or out of range.
+    """
+    try:
+        nested = {"tracker": TrackerSettings(**values["tracker"]), "prune": PruneSettings(**values["prune"])}
+        paths = {name: values[name] and Path(values[name]) for name in ("out", "data_folder")}
+        return Validate(**(values | nested | paths))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the settings are of another version of this package ({error})") from None

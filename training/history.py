@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,7 @@ from training.tracker import Record
 
 __all__ = ["History", "open_history"]
 
+_UNWRITTEN = -1
 _CHUNK = 64  # records a chunk; an append rewrites only the last one
 
 
@@ -42,22 +44,43 @@ class History:
         holder: np.ndarray | None = None,
         flush_after: float = 20.0,
     ) -> None:
-        self._pending: list[Record] = []
-        self._flush_after, self._flushed = flush_after, time.monotonic()
-        self._root = zarr.create_group(path, attributes={"gates": list(names)})
-        self._arrays: dict[str, zarr.Array] = {}
+        root = zarr.create_group(path, attributes={"gates": list(names)})
         count = len(names)
-        self._root.create_array("is_layer", data=np.asarray(is_layer, dtype=bool), dimension_names=("gate",))
+        root.create_array("is_layer", data=np.asarray(is_layer, dtype=bool), dimension_names=("gate",))
         holder = np.full(count, -1) if holder is None else np.asarray(holder, dtype=np.int64)
-        self._root.create_array("holder", data=holder, dimension_names=("gate",))
-        self._arrays["step"] = self._root.create_array(
-            "step", shape=(0,), chunks=(4096,), dtype="int64", dimension_names=("step",)
+        root.create_array("holder", data=holder, dimension_names=("gate",))
+        # −1: a row that a kill has left without its step.
+        root.create_array(
+            "step", shape=(0,), chunks=(4096,), dtype="int64", dimension_names=("step",), fill_value=_UNWRITTEN
         )
         for name in _columns():
             kind = "bool" if name == "in_box" else "float32"
-            self._arrays[name] = self._root.create_array(
+            root.create_array(
                 name, shape=(0, count), chunks=(_CHUNK, count), dtype=kind, dimension_names=("step", "gate")
             )
+        self._attach(root, flush_after)
+
+    def _attach(self, root: zarr.Group, flush_after: float) -> None:
+        self._pending: list[Record] = []
+        self._flush_after, self._flushed = flush_after, time.monotonic()
+        self._arrays: dict[str, Any] = {name: root[name] for name in [*_columns(), "step"]}
+
+    @classmethod
+    def resumed(cls, path: Path, step: int, flush_after: float = 20.0) -> History:
+        """The store of an interrupted run, to be appended to; rows later than `step` are cut off.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        if not path.is_dir():
+            raise FileNotFoundError(f"no gate history at {path}")
+        self = cls.__new__(cls)
+        self._attach(zarr.open_group(path, mode="r+"), flush_after)
+        steps = np.asarray(self._arrays["step"][:])
+        rows = int(((steps <= step) & (steps != _UNWRITTEN)).sum())
+        for array in self._arrays.values():  # a kill may have left some longer than others
+            array.resize((rows, *array.shape[1:]))
+        return self
 
     def append(self, record: Record) -> None:
         """Add one record; written to disk in groups."""
@@ -98,9 +121,10 @@ def open_history(path: Path) -> xr.Dataset:
     root = zarr.open_group(path, mode="r")
     arrays = dict(root.arrays())
     # A kill in the middle of a flush leaves values whose step was never written: they are left out.
-    rows = arrays["step"].shape[0]
+    steps = np.asarray(arrays["step"][:])
+    rows = int((steps != _UNWRITTEN).sum())
     values = {name: (("step", "gate"), np.asarray(array[:rows])) for name, array in arrays.items() if array.ndim == 2}
-    coordinates = {"step": ("step", np.asarray(arrays["step"][:]))}
+    coordinates = {"step": ("step", steps[:rows])}
     coordinates |= {name: ("gate", np.asarray(arrays[name][:])) for name in ("is_layer", "holder")}
     # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
     return xr.Dataset(values, coords=coordinates | {"gate": root.attrs["gates"]})

@@ -1,46 +1,49 @@
-"""The training loop, the same for a gated and an ungated network.
+"""The training loop, the same for a gated and an ungated network, from any step on.
 
-One step of a gated network:
+One step:
 
-    ξ ~ Ber(θ) per sample;   loss = mean ℓ(w, ξ);   D̂ = Σ_batch ∂loss/∂ξ
-    w ← momentum SGD on ∇loss + λw;   θ ← clip(θ − lr_θ (D̂ + κ), 0, 1)
+    loss = mean ℓ(w, ξ);   w ← momentum SGD on ∇loss + λw;   the gates' part is `training.gate_learner`
+
+In prune mode certified gates leave the network every `prune_every` steps, between two steps.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from dynamics.complexity import Structure
+from dynamics.complexity import training_flops
 from training.config import Validate
-from training.data import Source, batches, test_batches
+from training.data import Source, batch_count, batches, test_batches
 from training.errors import InputError
+from training.gate_learner import GateLearner
 from training.gates import Gates
-from training.optimizer import ProjectedSGD, cosine, gate_rate, weight_optimizer
+from training.multiples import in_multiples
+from training.optimizer import cosine, weight_optimizer
 from training.progress import Progress
-from training.tracker import Record, Tracker
+from training.rules import removable
+from training.structure import structure_of
+from training.tracker import Record
 
-__all__ = ["Gating", "Trained", "evaluate", "train"]
+__all__ = ["Hooks", "Trained", "Training", "evaluate"]
 
 
-@dataclass
-class Gating:
-    """A network's gates with what drives them.
+class Hooks:
+    """What a run tells the world: nothing, unless a subclass or look-alike (`training.journal`) writes it down."""
 
-    Attributes:
-        gates: θ and the masks.
-        structure: the network's complexity polynomial, for the costs κ.
-        on_record: called with every record of the tracker.
-    """
+    def log(self, **values: object) -> None:
+        """Scalars, with their step: after each epoch; and what is removed, by its place among the gates at first."""
 
-    gates: Gates
-    structure: Structure
-    on_record: Callable[[Record], None]
+    def record(self, record: Record) -> None:
+        """A record of the tracker, in the columns of all gates there were at first."""
+
+    def save(self, training: Training, last: bool) -> None:
+        """Called between steps, and at the end with `last`: the moments at which the state may be taken."""
 
 
 @dataclass(frozen=True)
@@ -52,83 +55,206 @@ class Trained:
         loss: mean training loss of the last epoch, nats.
         seconds: wall time of training, evaluation left out.
         steps: optimizer steps.
+        flops: spent in training, of the network as it was at each step.
+        flops_full: what the full network would have spent.
     """
 
     accuracy: float
     loss: float
     seconds: float
     steps: int
+    flops: int
+    flops_full: int
 
 
-def train(
-    config: Validate,
-    network: nn.Module,
-    dataset: Source,
-    progress: Progress,
-    log: Callable[..., None],
-    gating: Gating | None = None,
-    on_epoch: Callable[[int], None] = lambda epoch: None,
-) -> Trained:
-    """Train a network, with gates if `gating` is given.
+@dataclass
+class Position:
+    """How far a run is. Everything here is in its checkpoints.
+
+    Attributes:
+        step: steps done.
+        epoch: epochs done.
+        batch: batches done in the epoch.
+        loss: sum of the epoch's losses.
+        seconds, flops, flops_full: as in `Trained`.
+        accuracy: after the last whole epoch.
+        mean: training loss of the last whole epoch.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    flops: int = 0
+    flops_full: int = 0
+    accuracy: float = 0.0
+    mean: float = 0.0
+
+
+@dataclass
+class Training:
+    """A training run: a network, what trains it, and how far it is.
 
     Args:
         config: settings; `seed` fixes the order of the data, the augmentation and the masks.
-        network: trained in place.
+        network: trained in place, on its device.
         dataset: gives its batches on the same device.
-        progress: shows where the run stands.
-        log: called with scalars as keywords.
-        gating: the gates, or None for the plain network.
-        on_epoch: called after each epoch with the number of epochs done.
+        gated: whether its gates learn, or the plain network is trained.
+
+    Attributes:
+        at: how far the run is.
+        optimizer: of the weights.
+        learner: of the gates, None for the plain network.
 
     Raises:
-        InputError: if the loss diverges, in a gated run at the very step.
+        InputError: for settings that the theory does not cover.
     """
-    optimizer = weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
-    order = torch.Generator().manual_seed(config.seed)
-    masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
-    gate_optimizer, tracker = None, None
-    if gating is not None:
-        gate_optimizer = ProjectedSGD(gating.gates.theta, config.gate_lr)
-        rate = gate_rate(optimizer, config.gate_lr)
-        tracker = Tracker(gating.gates, config.tracker, decay=config.decay, rate=rate)
-    steps_per_epoch = len(dataset.train_labels) // config.batch
-    steps, step, seconds = config.epochs * steps_per_epoch, 0, 0.0
-    for epoch in range(config.epochs):
-        network.train()
-        start, total = time.perf_counter(), torch.zeros((), device=config.device)
-        for images, labels in batches(dataset, config.batch, order, channels_last=True):
-            factor = cosine(step, steps)
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * factor
-            if gating is not None:
-                gating.gates.sample(len(images), masks)
-            loss = F.cross_entropy(network(images), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if gating is not None and gate_optimizer is not None and tracker is not None:
-                difference = gating.gates.difference()
-                if not bool(difference.isfinite().all()):
-                    raise InputError(f"the loss diverged at step {step + 1}: lower lr = {config.lr}")
-                cost = gating.structure.costs(gating.gates.theta.detach(), config.nu, config.alpha, config.beta)
-                record = tracker.observe(difference, cost)
-                if record is not None:
-                    gating.on_record(record)
-                gate_optimizer.lr = config.gate_lr * factor
-                if step >= config.hold:
-                    gate_optimizer.step(difference + cost)
-            optimizer.step()
-            total += loss.detach()
-            step += 1
+
+    config: Validate
+    network: nn.Module
+    dataset: Source
+    gated: bool = True
+    at: Position = field(default_factory=Position)
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.optimizer = weight_optimizer(
+            config.optimizer, self.network, lr=config.lr, momentum=config.momentum, decay=config.decay
+        )
+        self.learner: GateLearner | None = None
+        if self.gated:
+            self.learner = GateLearner(config, self.network, self.optimizer, self.dataset.shape)
+        full = self.learner.full if self.learner else structure_of(self.network, self.dataset.shape)
+        self._macs_full = full.full_macs
+        self._order = torch.Generator().manual_seed(config.seed)
+        self._epoch_order = self._order.get_state()  # as it was when the epoch began
+        self._each = batch_count(self.dataset, config.batch)
+        self._total = torch.zeros((), device=config.device, dtype=torch.float64)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self._each
+
+    def run(self, progress: Progress, hooks: Hooks) -> Trained:
+        """Train to the end, from wherever the run is.
+
+        Raises:
+            InputError: if the loss diverges, in a gated run at the very step.
+        """
+        while self.at.epoch < self.config.epochs:
+            self._epoch(progress, hooks)
+        hooks.save(self, True)
+        at = self.at
+        return Trained(at.accuracy, at.mean, at.seconds, at.step, at.flops, at.flops_full)
+
+    def _epoch(self, progress: Progress, hooks: Hooks) -> None:
+        self.network.train()
+        self._epoch_order = self._order.get_state()
+        clock = time.perf_counter()
+        for images, labels in batches(
+            self.dataset, self.config.batch, self._order, skip=self.at.batch, channels_last=True
+        ):
+            record = self._step(images, labels)
+            if record is not None and self.learner is not None:
+                hooks.record(self.learner.spread(record))
+                self._prune(record, progress, hooks)
+            self.at.seconds += time.perf_counter() - clock
             progress.advance()
-        seconds += time.perf_counter() - start
-        mean = float(total) / steps_per_epoch
+            hooks.save(self, False)
+            clock = time.perf_counter()
+        self._end_epoch(progress, hooks)
+
+    def _step(self, images: Tensor, labels: Tensor) -> Record | None:
+        factor = cosine(self.at.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * factor
+        if self.learner is not None:
+            self.learner.sample(len(images))
+        losses = F.cross_entropy(self.network(images), labels, reduction="none")
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.mean().backward()
+        losses = losses.detach()
+        record = self.learner.learn(losses, self.at.step, factor) if self.learner is not None else None
+        self.optimizer.step()
+        self._total += losses.mean()
+        self.at.flops += training_flops(self._macs(), len(images))
+        self.at.flops_full += training_flops(self._macs_full, len(images))
+        self.at.step += 1
+        self.at.batch += 1
+        return record
+
+    def _macs(self) -> int:
+        """Of one image through the network as it is now."""
+        return self.learner.structure.total_macs if self.learner is not None else self._macs_full
+
+    def _prune(self, record: Record, progress: Progress, hooks: Hooks) -> None:
+        """In prune mode, remove what the rule allows, at its steps after the warm-up."""
+        config, learner = self.config, self.learner
+        if config.mode != "prune" or record.step < config.tracker.warmup or record.step % config.prune.every:
+            return
+        assert learner is not None  # records come from a learner
+        going = removable(config.prune.rule, record, learner.gates.is_layer.cpu().numpy())
+        origin = learner.gates.origin.cpu().numpy()
+        gone = learner.remove(in_multiples(going, learner.gates, config.prune.multiple)).removed
+        if len(gone):
+            left = learner.structure.total_macs
+            hooks.log(step=self.at.step, removed=origin[gone].tolist(), macs_left=left)
+            share = 100 * left / self._macs_full
+            progress.note(f"step {self.at.step}: {len(gone)} gates removed, {share:.1f}% of the MACs left")
+
+    def _end_epoch(self, progress: Progress, hooks: Hooks) -> None:
+        at, clock = self.at, time.perf_counter()
+        mean = float(self._total) / self._each  # waits for the device
+        at.seconds += time.perf_counter() - clock
+        at.epoch, at.batch, at.mean = at.epoch + 1, 0, mean
+        self._total.zero_()
         if not mean < float("inf"):
-            raise InputError(f"the loss is {mean} after epoch {epoch + 1}: lower lr = {config.lr}")
-        accuracy = evaluate(network, dataset, config.batch, gating.gates if gating else None)
-        log(epoch=epoch + 1, step=step, loss=mean, accuracy=accuracy, seconds=round(seconds, 2))
-        progress.note(f"epoch {epoch + 1}/{config.epochs}  loss {mean:.3f}  accuracy {100 * accuracy:.2f}%")
-        on_epoch(epoch + 1)
-    return Trained(accuracy, mean, seconds, step)
+            raise InputError(f"the loss is {mean} after epoch {at.epoch}: lower lr = {self.config.lr}")
+        gates = self.learner.gates if self.learner is not None else None
+        at.accuracy = evaluate(self.network, self.dataset, self.config.batch, gates)
+        counts = self.learner.counts() if self.learner is not None else {}
+        hooks.log(
+            epoch=at.epoch,
+            step=at.step,
+            loss=mean,
+            accuracy=at.accuracy,
+            seconds=round(at.seconds, 2),
+            flops=at.flops,
+            flops_full=at.flops_full,
+            **counts,
+        )
+        progress.note(f"epoch {at.epoch}/{self.config.epochs}  loss {mean:.3f}  accuracy {100 * at.accuracy:.2f}%")
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, as tensors and plain values; valid between two steps."""
+        self.at.loss = float(self._total)
+        return {
+            "position": asdict(self.at),
+            "order": self._epoch_order,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "gates": self.learner.state_dict() if self.learner is not None else None,
+            "random": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where a saved run was; this one must be new, with the same settings, network and data.
+
+        On a CPU with the same number of threads the rest of the run is then the same, bit for bit.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: for a state of another kind of run.
+        """
+        if self.learner is not None:
+            self.learner.restore(state["gates"])
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.at = Position(**state["position"])
+        self._total.fill_(self.at.loss)
+        self._order.set_state(state["order"])
+        torch.set_rng_state(state["random"])
 
 
 @torch.no_grad()

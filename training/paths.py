@@ -32,5 +32,6 @@ def gate_paths(history: xr.Dataset, warmup: int, most: int = 160) -> dict[str, A
     }
 
 
-def _short(values: np.ndarray) -> list[list[float]]:
-    return [[round(float(value), 4) for value in row] for row in values]
+def _short(values: np.ndarray) -> list[list[float | None]]:
+    """None for NaN, which JSON does not know: gates that have left have no weights."""
+    return [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in values]

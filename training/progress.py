@@ -25,7 +25,7 @@ class Progress:
 
     def __init__(self, label: str, total: int, interval: float = 30.0) -> None:
         self.label, self.total, self.interval = label, total, interval
-        self.done = 0
+        self.done = self._begun = 0
         self._console = Console(stderr=True)
         self._start = self._last = time.monotonic()
         self._bar: RichProgress | None = None
@@ -52,11 +52,15 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    def begin_at(self, done: int) -> None:
+        """Start the count at what an earlier process has done; the rate is of what this one does."""
+        self.done = self._begun = done
+
     def advance(self, steps: int = 1) -> None:
         """Count `steps` more."""
         self.done += steps
         now = time.monotonic()
-        rate = self.done / max(now - self._start, 1e-9)
+        rate = (self.done - self._begun) / max(now - self._start, 1e-9)
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, rate=f"{rate:.1f}/s")
         elif now - self._last >= self.interval:

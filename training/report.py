@@ -14,7 +14,8 @@ __all__ = ["print_result", "report", "tables"]
 
 def report(result: dict[str, Any]) -> str:
     """The result as Markdown, with what is needed to judge it."""
-    title = f"# Shadow run: {result['preset']}, seed {result['seed']}"
+    kind = "Prune" if result.get("mode") == "prune" else "Shadow"
+    title = f"# {kind} run: {result['preset']}, seed {result['seed']}"
     return "\n".join([title, "", tables(result), "", "![gate paths](gate_paths.png)", ""])
 
 
@@ -26,19 +27,22 @@ def tables(result: dict[str, Any]) -> str:
         "",
         _settings_line(result["settings"]),
         "",
-        *_accuracy_lines(result, result["gated"]),
+        *_accuracy_lines(result),
         "",
-        f"Units ({result['units'][0]['gates']} gates):",
-        "",
-        as_text([Row(**row) for row in result["units"]]),
-        "",
-        f"Layers ({result['layers'][0]['gates']} gates):",
-        "",
-        as_text([Row(**row) for row in result["layers"]]),
-        "",
+        *_rule_lines(result),
         f"Made with `{result['command']}`.",
     ]
     return "\n".join(lines)
+
+
+def _rule_lines(result: dict[str, Any]) -> list[str]:
+    """The table of rules for each kind of gate; a prune run has none, since what left cannot be judged."""
+    lines = []
+    for kind in ("units", "layers"):
+        if kind in result:
+            rows = [Row(**row) for row in result[kind]]
+            lines += [f"{kind.capitalize()} ({rows[0].gates} gates):", "", as_text(rows), ""]
+    return lines
 
 
 def _settings_line(settings: dict[str, Any]) -> str:
@@ -52,12 +56,22 @@ def _settings_line(settings: dict[str, Any]) -> str:
     )
 
 
-def _accuracy_lines(result: dict[str, Any], gated: dict[str, Any]) -> list[str]:
+def _accuracy_lines(result: dict[str, Any]) -> list[str]:
+    gated = result["gated"]
     kept = f"{100 * gated['macs'] / gated['macs_full']:.1f}% of the multiply–accumulates"
     kept += f", {100 * gated['parameters'] / gated['parameters_full']:.1f}% of the parameters on"
     lines = [f"- gated network: test accuracy {100 * gated['accuracy']:.2f}%, {kept}"]
+    if result.get("mode") == "prune":
+        share = 100 * gated["flops"] / gated["flops_full"]
+        rule = result["settings"]["prune"]["rule"]
+        lines.append(
+            f"- pruned by the rule “{rule}” as it trained: {share:.1f}% of the full network's training FLOPs, "
+            f"{gated['units_left']} units and {gated['layers_left']} layers left, {gated['seconds']:.0f} s"
+        )
     if "ungated" in result:
-        lines.append(f"- ungated network, same budget: test accuracy {100 * result['ungated']['accuracy']:.2f}%")
+        ungated = result["ungated"]
+        took = f", {ungated['seconds']:.0f} s" if result.get("mode") == "prune" else ""
+        lines.append(f"- ungated network, same budget: test accuracy {100 * ungated['accuracy']:.2f}%{took}")
     return lines
 
 
@@ -65,7 +79,7 @@ def print_result(result: dict[str, Any]) -> None:
     """The tables on the terminal."""
     console = Console()
     console.print(result["data"], highlight=False)
-    for kind in ("units", "layers"):
+    for kind in [kind for kind in ("units", "layers") if kind in result]:
         table = Table(title=f"{kind}: {result[kind][0]['gates']} gates, {result[kind][0]['dead']} ended dead")
         for column in (
             "rule",
@@ -80,4 +94,4 @@ def print_result(result: dict[str, Any]) -> None:
             lead = "–" if row["lead"] is None else f"{row['lead']:.0f}"
             table.add_row(row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead)
         console.print(table)
-    console.print("\n".join(_accuracy_lines(result, result["gated"])), highlight=False)
+    console.print("\n".join(_accuracy_lines(result)), highlight=False)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Int
 
-__all__ = ["RULES", "Rule", "first_flags", "first_step"]
+from training.errors import InputError
+from training.tracker import Record
+
+__all__ = ["RULES", "Rule", "first_flags", "first_step", "removable", "rule"]
+
+#: A whole history [step, gate], or one record [gate]: a rule reads either.
+Columns: TypeAlias = xr.Dataset | Record
 
 
 @dataclass(frozen=True)
@@ -18,26 +25,51 @@ class Rule:
 
     Attributes:
         name: as the table prints it.
-        flags: history → which gates the rule would prune at each record, [step, gate].
+        flags: which gates the rule would prune: history → [step, gate], record → [gate].
         units_only: the rule does not speak about branches.
     """
 
     name: str
-    flags: Callable[[xr.Dataset], Bool[np.ndarray, "step gate"]]
+    flags: Callable[[Columns], Bool[np.ndarray, "*step gate"]]
     units_only: bool = False
 
 
 def _threshold(level: float) -> Rule:
-    return Rule(f"θ < {level:g}", lambda history: history.theta.values < level)
+    return Rule(f"θ < {level:g}", lambda seen: np.asarray(seen.theta) < level)
 
 
 #: Certificates first, then the plain thresholds they are compared with.
 RULES: tuple[Rule, ...] = (
-    Rule("box", lambda history: history.in_box.values),
-    Rule("half-plane", lambda history: history.margin.values < 0),
-    Rule("bilinear", lambda history: history.margin_bilinear.values < 0, units_only=True),
+    Rule("box", lambda seen: np.asarray(seen.in_box)),
+    Rule("half-plane", lambda seen: np.asarray(seen.margin) < 0),
+    Rule("bilinear", lambda seen: np.asarray(seen.margin_bilinear) < 0, units_only=True),
     *(_threshold(level) for level in (0.5, 0.1, 0.05, 0.01)),
 )
+
+
+def rule(name: str) -> Rule:
+    """The rule of that name.
+
+    Raises:
+        InputError: for an unknown name; the message lists the known ones.
+    """
+    found = {each.name: each for each in RULES}
+    if name not in found:
+        raise InputError(f"rule must be one of {', '.join(found)}; got {name!r}")
+    return found[name]
+
+
+def removable(name: str, record: Record, is_layer: Bool[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
+    """Which gates a rule removes now; the linear half-plane decides on branches where the rule does not speak of them.
+
+    Args:
+        name: of the rule.
+        record: of the gates that are there.
+        is_layer: which of them gate a branch.
+    """
+    chosen = rule(name)
+    flags = chosen.flags(record)
+    return np.where(is_layer, rule("half-plane").flags(record), flags) if chosen.units_only else flags
 
 
 def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"]:
@@ -53,7 +85,7 @@ def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"
     steps = history.step.values
     late = (steps >= warmup)[:, None]
     holder = history.holder.values
-    masks = [rule.flags(history) for rule in RULES]
+    masks = [each.flags(history) for each in RULES]
     # A unit without a price is not driven to zero when its branch is gone: it is flagged for itself only.
     inherits = (holder >= 0) & (history.cost.values > 0)
     masks = [(mask | (mask[:, holder] & inherits)) & late for mask in masks]

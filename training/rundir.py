@@ -4,28 +4,35 @@ config.json       what was asked for
 environment.json  versions, machine, git commit, command
 scalars.jsonl     one JSON object a line, appended as training goes
 gates.zarr        gate histories
-checkpoint.pt     the last state of network and gates
+checkpoints/      the last states of the run, from which it can be resumed
 gate_paths.json   gate paths, small enough to keep beside the table
-    table.json        what the audit found
+table.json        what came out
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from training.checkpoint import Checkpoints
 from training.errors import InputError
 
 __all__ = ["RunFolder", "environment", "write_atomically", "write_json"]
+
+
+_LOCK = ".lock"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -44,18 +51,26 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class RunFolder:
-    """Creates a run's folder and writes into it.
+    """A run's folder: made new, or that of an interrupted run. One process at a time.
 
     Args:
-        path: must not exist, or be an empty folder.
+        path: new: must not exist, or be an empty folder. Existing: holds the settings of a run.
+        existing: which of the two is meant.
 
     Raises:
-        InputError: if something is there already, or the folder cannot be made or written to.
+        InputError: if there is something in the way, nothing to go on with, another process at work in it, or the
+            folder cannot be made or written to.
     """
 
-    def __init__(self, path: Path) -> None:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"run folder {path} exists already: choose another --out, or remove it")
+    def __init__(self, path: Path, *, existing: bool = False) -> None:
+        if existing:
+            if not (path / "config.json").is_file():
+                raise InputError(f"run folder {path} holds no config.json: nothing to go on with")
+        elif path.exists() and (not path.is_dir() or _begun(path)):
+            raise InputError(
+                f"run folder {path} exists already: choose another --out, remove it,"
+                f" or go on with it by python -m training resume {path}"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,22 +78,78 @@ class RunFolder:
         if not os.access(path, os.W_OK):
             raise InputError(f"run folder {path} cannot be written to: choose another --out")
         self.path = path
+        self._lock = _locked(path / _LOCK)
 
     def json(self, name: str, value: Any) -> None:
         """Write `name` as JSON."""
         write_json(self.path / name, value)
+
+    def read(self, name: str) -> Any:
+        """What `name` holds as JSON; None if it is not there.
+
+        Raises:
+            InputError: if it is no JSON.
+        """
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path} is damaged: {error}") from None
 
     def scalars(self, **values: object) -> None:
         """Append one line to scalars.jsonl."""
         with (self.path / "scalars.jsonl").open("a") as file:
             file.write(json.dumps(values) + "\n")
 
-    def checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace checkpoint.pt by a new one, atomically."""
-        path = self.path / "checkpoint.pt"
-        temporary = path.with_name("checkpoint.pt.partial")
-        torch.save(state, temporary)
-        temporary.replace(path)
+    def cut_scalars(self, network: str, step: int) -> None:
+        """Forget a network's lines later than `step`, and a line that a kill left unfinished."""
+        path = self.path / "scalars.jsonl"
+        if not path.exists():
+            return
+        whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        found = ((json.loads(line), line) for line in whole)
+        kept = [line for values, line in found if values["network"] != network or values["step"] <= step]
+        write_atomically(path, "".join(kept).encode())
+
+    def checkpoints(self, network: str, warn: Callable[[str], None] = print) -> Checkpoints:
+        """Those of the gated or the ungated network."""
+        return Checkpoints(self.path / "checkpoints", network, warn)
+
+    def discard(self, name: str) -> None:
+        """Remove a file or folder of the run, if it is there."""
+        path = self.path / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let other processes in."""
+        self._lock.close()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _begun(path: Path) -> bool:
+    """Whether a folder holds anything but what a process that was killed at its start leaves."""
+    return any(entry.name != _LOCK and entry.suffix != ".partial" for entry in path.iterdir())
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """A file held until it is closed or the process ends, however it ends."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise InputError(f"run folder {path.parent} is in use by another process") from None
+    return file
 
 
 def environment() -> dict[str, Any]:

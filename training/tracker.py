@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,6 +157,22 @@ class Tracker:
         index = torch.as_tensor(kept, device=self._sum.device)
         self._sum, self._squares, self._theta = (part[index] for part in (self._sum, self._squares, self._theta))
         self._holder = self.gates.holder.cpu().numpy()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds: the window's couplings, and the interval that is under way."""
+        return {
+            "step": self.step,
+            "count": self._count,
+            "couplings": [torch.from_numpy(np.stack(pair)) for pair in self._couplings],
+            "sums": torch.stack([self._sum, self._squares, self._theta]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of a tracker of the same gates."""
+        self.step, self._count = state["step"], state["count"]
+        pairs = (pair.numpy() for pair in state["couplings"])
+        self._couplings = deque(((pair[0], pair[1]) for pair in pairs), maxlen=self._couplings.maxlen)
+        self._sum, self._squares, self._theta = (part.clone() for part in state["sums"].to(self._sum.device))
 
     def observe(self, difference: Float[Tensor, " gate"], cost: Float[Tensor, " gate"]) -> Record | None:
         """Take in one step's D̂ and κ, before the step is made; every `every` steps return a record."""

@@ -1,8 +1,11 @@
-"""The shadow run: train with gates, let every rule flag without removing anything, then audit the flags."""
+"""A validation run: a gated network, in shadow or prune mode, and the plain one beside it; then the verdict.
+
+In shadow mode nothing is removed: every rule flags, and the flags are judged by what became of the gates. In prune mode
+one rule's flags are followed.
+"""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import asdict
@@ -10,49 +13,81 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import nn
 
 from training.audit import audit
-from training.config import Validate
+from training.config import Validate, from_plain, plain
 from training.data import Source, load
 from training.errors import InputError
 from training.gates import Gates
-from training.history import History, open_history
-from training.loop import Gating, Trained, train
-from training.networks import ResNet
+from training.history import open_history
+from training.journal import Journal
+from training.loop import Trained, Training
+from training.networks import build
 from training.optimizer import weight_optimizer
 from training.paths import gate_paths
 from training.progress import Progress
 from training.report import print_result, report
 from training.rundir import RunFolder, environment, write_atomically
-from training.structure import structure_of
 
-__all__ = ["validate"]
+__all__ = ["network_of", "resume", "validate"]
 
 
 def validate(config: Validate) -> Path:
-    """Run the validation and return its run folder.
+    """Make a run and return its folder.
 
     Everything that can be wrong with the input is looked at before anything is written.
 
     Raises:
         InputError: for bad settings, missing or broken data, or an existing run folder.
     """
+    dataset = _checked(config)
+    with RunFolder(config.out or _default_folder(config)) as folder:
+        folder.json("config.json", plain(config))
+        folder.json("environment.json", environment())
+        return _complete(config, dataset, folder)
+
+
+def resume(path: Path) -> Path:
+    """Go on with an interrupted run, from its last checkpoint, and return its folder.
+
+    On the CPU, with the same machine, versions and threads, it ends bit for bit as it would have without the
+    interruption. A finished run is left as it is, its table printed.
+
+    Raises:
+        InputError: for a folder without a run, a run at which another process works, or data that have changed.
+    """
+    with RunFolder(path, existing=True) as folder:
+        config = from_plain(folder.read("config.json"))
+        dataset = _checked(config)
+        here = environment()
+        first = folder.read("environment.json") or here
+        folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
+        return _complete(config, dataset, folder)
+
+
+def _checked(config: Validate) -> Source:
+    """The data set, after a look at all settings."""
     if config.threads:
         torch.set_num_threads(config.threads)
     _check_device(config.device)
     dataset = load(config.data, config.data_folder, device=config.device)
-    network = _network(config, dataset)
+    network = network_of(config, dataset)
     weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
+    Gates(network)  # type: ignore[arg-type]
     _check_length(config, dataset)
-    folder = RunFolder(config.out or _default_folder(config))
-    folder.json("config.json", _plain(config))
-    folder.json("environment.json", environment())
-    result = _shadow_run(config, network, dataset, folder)
-    _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
-    if config.ungated:
-        result["ungated"] = asdict(_ungated_run(config, dataset, folder))
+    return dataset
+
+
+def _complete(config: Validate, dataset: Source, folder: RunFolder) -> Path:
+    """Do what of the run is not done yet, and print what came out."""
+    result = folder.read("table.json") or {}
+    if "gated" not in result:
+        result = _gated_result(config, dataset, folder)
+        _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
+    if config.ungated and "ungated" not in result:
+        result["ungated"] = asdict(_train(config, dataset, folder, gated=False)[1])
         _write(folder, result)
     print_result(result)  # before the figure: should it fail, the table has been seen
     _draw(folder.path)
@@ -90,84 +125,54 @@ def _check_length(config: Validate, dataset: Source) -> None:
         raise InputError(f"epochs = {config.epochs} makes {steps} steps, all within hold = {config.hold}: lower hold")
 
 
-def _network(config: Validate, dataset: Source) -> ResNet:
-    """The network with the seed's initial weights; gated and ungated runs start from the same ones."""
+def network_of(config: Validate, dataset: Source) -> nn.Module:
+    """The network with the seed's initial weights; gated and ungated runs start from the same ones.
+
+    Raises:
+        InputError: for an unknown network, or one that cannot be built for these images.
+    """
     torch.manual_seed(config.seed)
-    network = ResNet(config.depth, config.width, channels=dataset.shape[0], classes=dataset.classes)
+    channels, size, _ = dataset.shape
+    network = build(config.network, channels, dataset.classes, size=size, width=config.width)
     return network.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _shadow_run(config: Validate, network: ResNet, dataset: Source, folder: RunFolder) -> dict[str, Any]:
-    gates = Gates(network, config.theta_start).to(config.device)
-    structure = structure_of(network, dataset.shape)
-    is_layer = gates.is_layer.cpu().numpy()
-    store = folder.path / "gates.zarr"
-    with History(store, structure.names, is_layer, gates.holder.cpu().numpy()) as history:
+def _train(config: Validate, dataset: Source, folder: RunFolder, gated: bool) -> tuple[Training, Trained]:
+    """Train one of the two networks, from its last checkpoint if there is one."""
+    training = Training(config, network_of(config, dataset), dataset, gated)
+    name = "gated" if gated else "ungated"
+    with Progress(name, training.steps) as progress, Journal(folder, name, training, progress) as journal:
+        return training, training.run(progress, journal)
 
-        def on_epoch(epoch: int) -> None:
-            history.flush()
-            folder.checkpoint({"epoch": epoch, "network": network.state_dict(), "gates": gates.state_dict()})
 
-        with _progress(config, dataset, "gated") as progress:
-            trained = train(
-                config,
-                network,
-                dataset,
-                progress,
-                lambda **values: folder.scalars(network="gated", **values, **_counts(gates, structure)),
-                Gating(gates, structure, history.append),
-                on_epoch,
-            )
-    done = open_history(store).load()
-    folder.json("gate_paths.json", gate_paths(done, config.tracker.warmup))
-    tables = audit(done, config.tracker.warmup)
-    return {
+def _gated_result(config: Validate, dataset: Source, folder: RunFolder) -> dict[str, Any]:
+    training, trained = _train(config, dataset, folder, gated=True)
+    assert training.learner is not None
+    history = open_history(folder.path / "gates.zarr").load()
+    folder.json("gate_paths.json", gate_paths(history, config.tracker.warmup))
+    result = {
         "preset": config.preset,
+        "mode": config.mode,
         "data": dataset.provenance,
         "seed": config.seed,
         "epochs": config.epochs,
         "steps": trained.steps,
         "warmup": config.tracker.warmup,
-        "settings": _plain(config),
-        **{kind: [asdict(row) for row in rows] for kind, rows in tables.items()},
-        "gated": asdict(trained) | _counts(gates, structure),
-        "command": environment()["command"],
+        "settings": plain(config),
+        "gated": asdict(trained) | training.learner.counts(),
+        "command": folder.read("environment.json")["command"],
     }
-
-
-def _ungated_run(config: Validate, dataset: Source, folder: RunFolder) -> Trained:
-    network = _network(config, dataset)
-    with _progress(config, dataset, "ungated") as progress:
-        return train(config, network, dataset, progress, lambda **values: folder.scalars(network="ungated", **values))
-
-
-def _progress(config: Validate, dataset: Source, label: str) -> Progress:
-    return Progress(label, config.epochs * (len(dataset.train_labels) // config.batch))
-
-
-def _counts(gates: Gates, structure: Any) -> dict[str, float | int]:
-    """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
-    decided = gates.decided().double().cpu().numpy()
-    full = np.ones_like(decided)
-    layer = structure.is_layer
-    return {
-        "units_on": int(decided[~layer].sum()),
-        "layers_on": int(decided[layer].sum()),
-        "macs": float(structure.macs(decided)),
-        "macs_full": float(structure.macs(full)),
-        "parameters": float(structure.parameters(decided)),
-        "parameters_full": float(structure.parameters(full)),
-    }
+    if config.mode == "shadow":
+        tables = audit(history, config.tracker.warmup)
+        result |= {kind: [asdict(row) for row in rows] for kind, rows in tables.items()}
+    return result
 
 
 def _default_folder(config: Validate) -> Path:
     return Path("runs") / f"{config.preset}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _plain(config: Validate) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(config), default=str))
-
-
 def _draw(folder: Path) -> None:
     """Ask `figures` for the run's picture: through its command, since training imports nothing of figures."""
-    subprocess.run([sys.executable, "-m", "figures", "gate_paths", "--run", str(folder)], check=True)
+    if subprocess.run([sys.executable, "-m", "figures", "gate_paths", "--run", str(folder)]).returncode:
+        raise InputError(f"run {folder} is complete, but its figure could not be drawn (see above)")

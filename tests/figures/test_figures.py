@@ -22,7 +22,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     tracker = TrackerSettings(warmup=10, window=10, every=5)
     return validate(
-        Validate(out=folder, depth=8, width=1, epochs=1, batch=32, ungated=False, tracker=tracker, gate_lr=2.0)
+        Validate(
+            out=folder, network="resnet8", width=1, epochs=1, batch=32, ungated=False, tracker=tracker, gate_lr=2.0
+        )
     )
 
 

@@ -11,8 +11,10 @@ from training.rundir import RunFolder, environment, write_atomically, write_json
 
 
 def test_a_new_or_empty_folder_is_taken(tmp_path):
-    assert RunFolder(tmp_path / "a" / "b").path.is_dir()
-    RunFolder(tmp_path / "a" / "b")
+    first = RunFolder(tmp_path / "a" / "b")
+    assert first.path.is_dir()
+    first.close()
+    RunFolder(tmp_path / "a" / "b").close()
 
 
 def test_a_folder_that_holds_anything_is_refused_and_left_alone(tmp_path):
@@ -43,26 +45,46 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("length", [1, 20_000])
 def test_json_comes_back(tmp_path, length):
     value = {"names": ["ρ"] * length, "value": 0.1}
-    RunFolder(tmp_path / "run").json("x.json", value)
+    with RunFolder(tmp_path / "run") as folder:
+        folder.json("x.json", value)
     assert json.loads((tmp_path / "run" / "x.json").read_text()) == value
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["x.json"]
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"x.json", ".lock"}
 
 
 def test_scalars_are_appended_line_by_line(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    folder.scalars(step=1, loss=0.5)
-    folder.scalars(step=2, loss=math.pi)
+    with RunFolder(tmp_path / "run") as folder:
+        folder.scalars(step=1, loss=0.5)
+        folder.scalars(step=2, loss=math.pi)
     lines = (folder.path / "scalars.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": math.pi}]
 
 
-def test_checkpoints_are_replaced_and_hold_weights_only(tmp_path):
+def test_one_process_at_a_time_is_in_a_folder(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    for epoch in (1, 2):
-        folder.checkpoint({"epoch": epoch, "weights": torch.full((3,), float(epoch))})
-    found = torch.load(folder.path / "checkpoint.pt", weights_only=True)
-    assert found["epoch"] == 2 and found["weights"].tolist() == [2.0] * 3
-    assert [p.name for p in folder.path.iterdir()] == ["checkpoint.pt"]
+    folder.json("config.json", {})
+    with pytest.raises(InputError, match="in use by another process"):
+        RunFolder(folder.path, existing=True)
+    folder.close()
+    RunFolder(folder.path, existing=True).close()
+
+
+def test_what_a_kill_at_the_start_leaves_is_no_run(tmp_path):
+    (tmp_path / "config.json.partial").write_text("{")
+    (tmp_path / ".lock").write_text("")
+    RunFolder(tmp_path).close()
+    with pytest.raises(InputError, match=r"holds no config.json: nothing to go on with"):
+        RunFolder(tmp_path, existing=True)
+
+
+def test_scalars_after_a_step_are_forgotten_and_so_is_half_a_line(tmp_path):
+    with RunFolder(tmp_path / "run") as folder:
+        for network, step in (("gated", 1), ("gated", 2), ("ungated", 9)):
+            folder.scalars(network=network, step=step)
+        with (folder.path / "scalars.jsonl").open("a") as file:
+            file.write('{"network": "gat')
+        folder.cut_scalars("gated", 1)
+    lines = [json.loads(line) for line in (folder.path / "scalars.jsonl").read_text().splitlines()]
+    assert lines == [{"network": "gated", "step": 1}, {"network": "ungated", "step": 9}]
 
 
 def test_environment_is_plain_and_complete():

@@ -10,7 +10,7 @@ from training.history import open_history
 from training.progress import Progress
 
 SMALL = {
-    "--depth": "8",
+    "--network": "resnet8",
     "--width": "1",
     "--epochs": "2",
     "--batch": "64",
@@ -73,7 +73,7 @@ def validate(**changes):
         (validate(seed="99999999999999999999999"), "seed must be ≥ 0 and below"),
         (validate(threads="-2"), "threads must be ≥ 0"),
         (validate(hold="44"), "hold must be ≤ tracker.warmup"),
-        (validate(depth="9"), "depth must be 6n+2"),
+        (validate(network="resnet9"), "network must be one of"),
         (validate(width="0"), "width must be ≥ 1"),
         (validate(optimizer="adam"), "optimizer 'adam' is not covered by the theory"),
         (validate(device="cuda:7"), "device 'cuda:7' is not usable here"),
@@ -148,7 +148,7 @@ def test_an_interruption_leaves_a_readable_history(call, tmp_path, monkeypatch):
     monkeypatch.setattr(Progress, "advance", interrupted)
     status, _, err = call(*validate())
     assert status == 130
-    assert err[-1] == "interrupted; a run folder that was begun holds what was done so far"
+    assert err[-1] == "interrupted; go on with a run that was begun by python -m training resume RUN"
     history = open_history(tmp_path / "run" / "gates.zarr")
     assert history.step.values.tolist() == [5, 10, 15, 20, 25, 30]
     assert bool(history.theta.notnull().all())

@@ -22,7 +22,16 @@ TRACKER = TrackerSettings(warmup=20, window=20, every=5)
 
 def config(out, **changes):
     """Three epochs of 44 steps; strong pressure and fast gates, so that gates die within them."""
-    chosen = {"depth": 8, "width": 2, "nu": 3.0, "alpha": 0.2, "gate_lr": 2.0, "epochs": 3, "batch": 32, "hold": 20}
+    chosen = {
+        "network": "resnet8",
+        "width": 2,
+        "nu": 3.0,
+        "alpha": 0.2,
+        "gate_lr": 2.0,
+        "epochs": 3,
+        "batch": 32,
+        "hold": 20,
+    }
     return Validate(out=out, tracker=TRACKER, **(chosen | changes))
 
 
@@ -42,13 +51,20 @@ def read(folder, name):
     return json.loads((folder / name).read_text())
 
 
+def state(folder, network="gated"):
+    """The last state of a network of the run, loaded as anyone would."""
+    (path,) = (folder / "checkpoints").glob(f"{network}-*.pt")
+    return torch.load(path, weights_only=True)["state"]
+
+
 def test_every_file_is_there_and_readable(run):
     assert {path.name for path in run.iterdir()} == {
         "config.json",
         "environment.json",
         "scalars.jsonl",
         "gates.zarr",
-        "checkpoint.pt",
+        "checkpoints",
+        ".lock",
         "gate_paths.json",
         "table.json",
         "report.md",
@@ -88,7 +104,7 @@ def test_weights_move_and_the_loss_falls(run):
     assert ungated[2] < ungated[1] < ungated[0] < 2.5
     torch.manual_seed(0)
     start = ResNet(8, 2, channels=1).state_dict()
-    end = torch.load(run / "checkpoint.pt", weights_only=True)["network"]
+    end = state(run)["network"]
     for name, value in start.items():
         assert not torch.equal(value, end[name]), name
 
@@ -100,12 +116,12 @@ def test_the_ungated_network_is_reported_beside_it(run):
 
 
 def test_the_checkpoint_has_the_reported_accuracy_and_gates(run):
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    found = state(run)
     net = ResNet(8, 2, channels=1)
     gates = Gates(net)
-    net.load_state_dict(state["network"])
-    gates.load_state_dict(state["gates"])
-    assert state["epoch"] == 3
+    net.load_state_dict(found["network"])
+    gates.theta.data = found["gates"]["theta"]
+    assert found["position"]["epoch"] == 3
     table = read(run, "table.json")["gated"]
     assert evaluate(net, load_digits(), 32, gates) == table["accuracy"]
     assert evaluate(net, load_digits(), 360, gates) == table["accuracy"]  # the batch does not matter
@@ -122,5 +138,5 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(run, tmp_path):
     accuracy = [read(folder, "table.json")["gated"]["accuracy"] for folder in (run, same)]
     assert accuracy[0] == accuracy[1]
     assert "ungated" not in read(same, "table.json")
-    weights = [torch.load(folder / "checkpoint.pt", weights_only=True)["network"] for folder in (run, same)]
+    weights = [state(folder)["network"] for folder in (run, same)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -1,0 +1,116 @@
+"""Checkpoints of a run: written atomically, the last two kept, each checked against the digest in its name.
+
+    checkpoints/gated-00001170-1f6b0c2a9d3e4f50.pt        network, steps done, beginning of the file's SHA-256
+
+A file whose contents do not give the digest in its name is damaged, and the one before it is used. The files are plain
+`torch.save` files of tensors, numbers and strings: `torch.load(path, weights_only=True)` reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.errors import InputError
+
+__all__ = ["KEPT", "Checkpoints", "read"]
+
+KEPT = 2  # how many of a run stay
+FORMAT = "pruning-dynamics run 1"
+_DIGITS = 16  # of the digest, in the name
+_NAME = re.compile(rf"(?P<network>[a-z]+)-(?P<step>\d{{8,}})-(?P<digest>[0-9a-f]{{{_DIGITS}}})\.pt")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one network of a run.
+
+    Args:
+        folder: where they are; made when the first is written.
+        network: "gated" or "ungated".
+        warn: told about damaged files.
+    """
+
+    folder: Path
+    network: str
+    warn: Callable[[str], None] = print
+
+    def write(self, step: int, state: dict[str, Any]) -> Path:
+        """Write a state; when this returns it is on the disk, and all but the last `KEPT` are gone."""
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, "network": self.network, "step": step, "state": state}, buffer)
+        data = buffer.getvalue()
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"{self.network}-{step:08d}-{_digest(data)}.pt"
+        temporary = path.with_suffix(".partial")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        for old in [p for p in self.paths() if p != path][KEPT - 1 :]:
+            old.unlink()
+        for lost in self.folder.glob(f"{self.network}-*.partial"):  # of a run that was killed while writing
+            lost.unlink()
+        return path
+
+    def paths(self) -> list[Path]:
+        """All of them, newest first."""
+        found = ((match, path) for path in self.folder.glob("*.pt") if (match := _NAME.fullmatch(path.name)))
+        mine = [
+            # An epoch's end is no step: the later of two with as many steps is known by its time.
+            (int(match["step"]), path.stat().st_mtime_ns, path)
+            for match, path in found
+            if match["network"] == self.network
+        ]
+        return [path for *_, path in sorted(mine, reverse=True)]
+
+    def last(self) -> tuple[int, dict[str, Any]] | None:
+        """Steps done and state of the newest intact one; None if there is none.
+
+        Damaged and foreign files are told about and passed over.
+        """
+        for path in self.paths():
+            try:
+                found = read(path)
+            except InputError as error:
+                self.warn(f"{error}: the checkpoint before it is used")
+                continue
+            return found["step"], found["state"]
+        return None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The contents of one checkpoint: network, step and state.
+
+    Raises:
+        InputError: for a file that is missing, damaged, or not a checkpoint of this package.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise InputError(f"checkpoint {path} is none of this package's: its name must be NETWORK-STEP-DIGEST.pt")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"checkpoint {path} cannot be read ({error.strerror})") from None
+    if _digest(data) != match["digest"]:
+        raise InputError(f"checkpoint {path} is damaged: its contents do not give the digest in its name")
+    try:
+        found = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # the unpickler raises many kinds; each means that this is not what we wrote
+        raise InputError(f"checkpoint {path} holds more than tensors and plain values: refused") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"checkpoint {path} must have format {FORMAT!r}; it is none of this package's")
+    return found
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]

@@ -1,0 +1,144 @@
+"""What a training run does with its gates: draws masks, moves θ, measures couplings, removes what is off for good.
+
+One step, with ξ ~ Ber(θ) per sample and D̂ from the estimator:
+
+    θ ← clip(θ − lr_θ (D̂ + κ), 0, 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from training.config import Validate
+from training.errors import InputError
+from training.gates import Gates
+from training.optimizer import ProjectedSGD, gate_rate
+from training.shrink import Shrunk, restore, shrink
+from training.structure import structure_of
+from training.tracker import Record, Tracker
+
+__all__ = ["GateLearner"]
+
+
+class GateLearner:
+    """The gates of one run and everything that follows them.
+
+    Args:
+        config: settings.
+        network: gated, on its device, nothing removed from it yet.
+        optimizer: of the network's weights; plain momentum SGD.
+        shape: of one image (channels, height, width).
+
+    Attributes:
+        network, optimizer: as given; both lose what `remove` removes.
+        gates: θ and the masks.
+        full: the complexity of the network before any removal.
+        structure: of the network as it is.
+        tracker: what measures the couplings.
+
+    Raises:
+        InputError: for an optimizer that the theory does not cover.
+    """
+
+    def __init__(
+        self, config: Validate, network: nn.Module, optimizer: torch.optim.Optimizer, shape: Sequence[int]
+    ) -> None:
+        self.config, self.network, self.optimizer, self.shape = config, network, optimizer, tuple(shape)
+        self.gates = Gates(network, config.theta_start).to(config.device)  # type: ignore[arg-type]
+        self.full = self.structure = structure_of(network, self.shape)
+        rate = gate_rate(optimizer, config.gate_lr)
+        self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate)
+        self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
+        self._masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
+
+    def sample(self, batch: int) -> None:
+        """Draw the masks of a step."""
+        self.gates.sample(batch, self._masks)
+
+    def learn(self, losses: Float[Tensor, " batch"], step: int, factor: float) -> Record | None:
+        """Move θ and measure, after the backward pass of the mean of `losses` and before the weights move.
+
+        Args:
+            losses: of the samples.
+            step: number of steps done before this one.
+            factor: of the learning rate's schedule, in [0, 1].
+
+        Returns:
+            A record of all gates there were at first, at the end of each of the tracker's intervals.
+
+        Raises:
+            InputError: if the loss has diverged.
+        """
+        difference = self.gates.difference()
+        cost = self._costs()
+        record = self.tracker.observe(difference, cost)
+        self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
+        try:
+            self._descent.step(difference + cost)  # a held step too: it looks at every value
+        except FloatingPointError:
+            raise InputError(f"the loss diverged at step {step + 1}: lower lr = {self.config.lr}") from None
+        return record
+
+    def _costs(self) -> Float[Tensor, " gate"]:
+        theta = self.gates.theta.detach()
+        return self.structure.costs(theta, self.config.nu, self.config.alpha, self.config.beta)
+
+    def remove(self, going: np.ndarray) -> Shrunk:
+        """Remove gates for good, with all that follows them; see `training.shrink.closed` for what goes along.
+
+        Args:
+            going: which go, bool. [gate]
+        """
+        shrunk = shrink(self.network, self.optimizer, self.gates, going)
+        self._follow(shrunk)
+        return shrunk
+
+    def _follow(self, shrunk: Shrunk) -> None:
+        if len(shrunk.removed):
+            self.tracker.keep(shrunk.kept, shrunk.rho_in, shrunk.rho)
+            self.structure = structure_of(self.network, self.shape, self.full)
+
+    def spread(self, record: Record) -> Record:
+        """The record in the columns of all gates that there were at first."""
+        return record.spread(self.gates.origin.cpu().numpy(), self.gates.total)
+
+    def counts(self) -> dict[str, float | int]:
+        """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
+        decided = self.gates.decided().double().cpu().numpy()
+        layer = self.structure.is_layer
+        return {
+            "units_on": int(decided[~layer].sum()),
+            "layers_on": int(decided[layer].sum()),
+            "units_left": int((~layer).sum()),
+            "layers_left": int(layer.sum()),
+            "macs": float(self.structure.macs(decided)),
+            "macs_full": float(self.full.full_macs),
+            "parameters": float(self.structure.parameters(decided)),
+            "parameters_full": float(self.full.full_parameters),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of the gates; the network's and the optimizer's states are kept beside it."""
+        return {
+            "theta": self.gates.theta.detach(),
+            "origin": self.gates.origin,
+            "tracker": self.tracker.state_dict(),
+            "masks": self._masks.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Give a full network the shapes that the saved one had, and take over its gates' state.
+
+        The weights' and the optimizer's states can be loaded only after this.
+        """
+        self._follow(restore(self.network, self.optimizer, self.gates, state["origin"]))
+        with torch.no_grad():
+            self.gates.theta.copy_(state["theta"])
+        self.tracker.load_state_dict(state["tracker"])
+        self._masks.set_state(state["masks"].cpu())
