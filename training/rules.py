@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Int
 
+from training.certificates import with_branch
 from training.errors import InputError
 from training.tracker import Record
 
@@ -86,9 +87,7 @@ def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"
     late = (steps >= warmup)[:, None]
     holder = history.holder.values
     masks = [each.flags(history) for each in RULES]
-    # A unit without a price is not driven to zero when its branch is gone: it is flagged for itself only.
-    inherits = (holder >= 0) & (history.cost.values > 0)
-    masks = [(mask | (mask[:, holder] & inherits)) & late for mask in masks]
+    masks = [with_branch(mask, holder, history.cost.values) & late for mask in masks]
     return np.stack([first_step(steps, mask) for mask in masks])
 
 

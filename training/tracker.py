@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dynamics import BilinearGate, LinearGate
+from training.certificates import certify, own_certificates
 from training.errors import InputError
 from training.gates import Gates
 
@@ -199,11 +199,10 @@ class Tracker:
         coupling, bilinear = (
             self.settings.factor * np.max(past, axis=0) for past in zip(*self._couplings, strict=True)
         )
-        gate = LinearGate(decay=self.decay, coupling=coupling, cost=cost, rate=self.rate)
-        margin, in_box = gate.margin(rho, theta), gate.in_box(rho, theta)
-        # Without a price (κ = 0) nothing drives a unit to zero, its branch's certificate included.
-        inherits = (self._holder >= 0) & (cost > 0)
-        with_branch = np.where(inherits, margin[self._holder], np.inf)
+        is_layer = self.gates.is_layer.cpu().numpy()
+        state = {"cost": cost, "rho_in": rho_in, "rho": rho, "theta": theta, "is_layer": is_layer}
+        bounds = {"coupling": coupling, "coupling_bilinear": bilinear}
+        own = own_certificates(decay=self.decay, rate=self.rate, **bounds, **state)
         return Record(
             step=self.step,
             theta=theta,
@@ -214,24 +213,13 @@ class Tracker:
             coupling=coupling,
             coupling_bilinear=bilinear,
             cost=cost,
-            in_box=in_box | (in_box[self._holder] & inherits),
-            margin=np.minimum(margin, with_branch),
-            margin_bilinear=np.minimum(self._bilinear_margin(bilinear, cost, rho_in, rho, theta), with_branch),
+            **certify(own, self._holder, cost)._asdict(),
         )
 
     def _branch_on(self) -> np.ndarray:
         """Share of the interval's samples in which each gate's branch was on: 1 for gates in no branch."""
         mean = (self._theta / self._count).cpu().numpy()
         return np.where(self._holder >= 0, mean[self._holder], 1.0)
-
-    def _bilinear_margin(
-        self, coupling: np.ndarray, cost: np.ndarray, rho_in: np.ndarray, rho: np.ndarray, theta: np.ndarray
-    ) -> np.ndarray:
-        margin = np.full_like(theta, np.nan)
-        units = slice(self.gates.units)
-        gate = BilinearGate(decay=self.decay, coupling=coupling[units], cost=cost[units], rate=self.rate)
-        margin[units] = gate.margin(rho_in[units], rho[units], theta[units])
-        return margin
 
 
 def _quotient(pull: np.ndarray, norm: np.ndarray) -> np.ndarray:

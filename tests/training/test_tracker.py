@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import training.tracker
+import training.certificates
 from dynamics import BilinearGate, LinearGate
 from training.errors import InputError
 from training.gates import Gates
@@ -187,8 +187,8 @@ def test_margins_are_whatever_dynamics_says(monkeypatch):
         def in_box(self, rho, theta):
             return np.arange(len(theta)) % 2 == 0
 
-    monkeypatch.setattr(training.tracker, "LinearGate", Made)
-    monkeypatch.setattr(training.tracker, "BilinearGate", Made)
+    monkeypatch.setattr(training.certificates, "LinearGate", Made)
+    monkeypatch.setattr(training.certificates, "BilinearGate", Made)
     gates, _, (record,), _ = run(TrackerSettings(window=1, every=1), 1)
     count = len(gates.theta)
     np.testing.assert_array_equal(record.margin, np.arange(count) * 0.25 + 9)
