@@ -30,9 +30,7 @@ class Certificates(NamedTuple):
     in_box: Bool[np.ndarray, "*time gate"]
 
 
-def inherits(
-    holder: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]
-) -> Bool[np.ndarray, "*time gate"]:
+def inherits(holder: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Bool[np.ndarray, "*time gate"]:
     """Which gates go with the gate of their branch.
 
     Where the branch is certified, its units' D vanishes with θ_branch (D_unit = θ_branch · D_unit given that the
@@ -83,9 +81,7 @@ def own_certificates(
     return Certificates(linear.margin(rho, theta), bilinear, linear.in_box(rho, theta))
 
 
-def certify(
-    own: Certificates, holder: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]
-) -> Certificates:
+def certify(own: Certificates, holder: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Certificates:
     """The certificates with those that units have through their branch (`inherits`).
 
     A unit's margin is the smaller of its own and its branch's linear one, and it is in the box if its branch is.

@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from training.errors import InputError
+from training.estimators import estimator as make_estimator
 from training.rules import rule as known_rule
 from training.tracker import TrackerSettings
 
@@ -84,6 +87,9 @@ class Validate:
     """Weight decay λ."""
     gate_lr: float = 0.5
     """Gates' learning rate; follows the same schedule."""
+    estimator: str = "mixed"
+    """Of D, for the gates' steps: mixed (of layers corrected by losses, of units for curvature), or first-order,
+    trapezoid, curvature, corrected, difference, horvitz-thompson, control and others (training.estimators)."""
     hold: int = 0
     """Steps at the start in which θ does not move: an untrained network needs none of its layers yet."""
 
@@ -118,6 +124,7 @@ class Validate:
             raise InputError(
                 f"prune.every must be a multiple of tracker.every = {self.tracker.every}; got {self.prune.every}"
             )
+        make_estimator(self.estimator, torch.zeros(1, dtype=torch.bool))
         if self.hold > self.tracker.warmup:
             raise InputError(
                 f"hold must be ≤ tracker.warmup = {self.tracker.warmup}; got {self.hold}"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from training.config import Validate
 from training.errors import InputError
+from training.estimators import Corrected, Sums, estimator
 from training.gates import Gates
 from training.optimizer import ProjectedSGD, gate_rate
 from training.shrink import Shrunk, restore, shrink
@@ -54,6 +55,8 @@ class GateLearner:
         self.full = self.structure = structure_of(network, self.shape)
         rate = gate_rate(optimizer, config.gate_lr)
         self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate)
+        self._estimator = estimator(config.estimator, self.gates.is_layer.to(config.device))
+        self._rho = self._norms()
         self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
         self._masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
 
@@ -75,15 +78,36 @@ class GateLearner:
         Raises:
             InputError: if the loss has diverged.
         """
-        difference = self.gates.difference()
         cost = self._costs()
-        record = self.tracker.observe(difference, cost)
+        difference = self._difference(losses)
+        record = self.tracker.observe(self._sums(losses), cost)
         self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
         try:
             self._descent.step(difference + cost)  # a held step too: it looks at every value
         except FloatingPointError:
             raise InputError(f"the loss diverged at step {step + 1}: lower lr = {self.config.lr}") from None
+        if record is not None and isinstance(self._estimator, Corrected):
+            rho, self._rho = self._rho, self._norms()
+            self._estimator.follow(self._rho / rho)
         return record
+
+    def _norms(self) -> Float[Tensor, " gate"]:
+        return self.gates.weight_norms()[1].clone()
+
+    def _difference(self, losses: Float[Tensor, " batch"]) -> Float[Tensor, " gate"]:
+        """D̂ of this step."""
+        masks, first_order = self.gates.sampled, self.gates.difference()
+        if masks is None or masks.grad is None:
+            return first_order  # everything was removed
+        theta = self.gates.theta.detach()
+        value = self._estimator(masks.detach(), masks.grad, losses, theta).value.to(theta.dtype)
+        return torch.where(value.isnan(), first_order, value)  # NaN: this batch had nothing to compare
+
+    def _sums(self, losses: Float[Tensor, " batch"]) -> Sums:
+        masks = self.gates.sampled
+        assert masks is not None  # drawn by `sample`
+        gradients = masks.grad if masks.grad is not None else torch.zeros_like(masks)
+        return Sums.of(masks.detach(), gradients, losses, self.gates.informative())
 
     def _costs(self) -> Float[Tensor, " gate"]:
         theta = self.gates.theta.detach()
@@ -102,6 +126,10 @@ class GateLearner:
     def _follow(self, shrunk: Shrunk) -> None:
         if len(shrunk.removed):
             self.tracker.keep(shrunk.kept, shrunk.rho_in, shrunk.rho)
+            kept = torch.as_tensor(shrunk.kept, device=self.gates.theta.device)
+            self._rho = self._norms()
+            if isinstance(self._estimator, Corrected):
+                self._estimator.keep(kept)
             self.structure = structure_of(self.network, self.shape, self.full)
 
     def spread(self, record: Record) -> Record:
@@ -130,6 +158,8 @@ class GateLearner:
             "origin": self.gates.origin,
             "tracker": self.tracker.state_dict(),
             "masks": self._masks.get_state(),
+            "rho": self._rho,
+            "estimator": self._estimator.state if isinstance(self._estimator, Corrected) else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -142,3 +172,6 @@ class GateLearner:
             self.gates.theta.copy_(state["theta"])
         self.tracker.load_state_dict(state["tracker"])
         self._masks.set_state(state["masks"].cpu())
+        self._rho = state["rho"].to(self._rho.device)
+        if isinstance(self._estimator, Corrected) and state["estimator"] is not None:
+            self._estimator.state = state["estimator"].to(self._rho.device)

@@ -1,15 +1,18 @@
 """Measures each gate's coupling while training runs, and asks `dynamics` for its margin.
 
-Every step brings an estimate of D for every gate. Over an interval of `every` steps the tracker averages it; the
-coupling along the present weights is η̂ = max(0, −D̄)/ρ (over ρ_in·ρ_out for the bilinear bound). The bound that
+Over an interval of `every` steps the tracker adds up what the samples say (`training.estimators.Interval`); from that
+`training.couplings` has each gate's pull, and η̂ = pull/ρ (over ρ_in·ρ_out for the bilinear bound). The bound that
 enters the certificate is the largest η̂ of the last `window` steps, times `factor`. It is a measurement of the past,
 so a certificate is a conditional promise: *while η stays below the bound and κ above its value, the gate dies*.
+
+Where a unit's branch was hardly ever on nothing was measured: the unit's coupling is taken as infinite and it has no
+certificate of its own. But where the branch is certified, its units are certified with it (`training.certificates`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,12 +21,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from training.certificates import certify, own_certificates
+from training.couplings import measured
 from training.errors import InputError
+from training.estimators import Interval, Sums
 from training.gates import Gates
 
-__all__ = ["LEAST_ON", "Record", "Tracker", "TrackerSettings"]
-
-LEAST_ON = 0.01  # a branch that was on less often tells nothing about its units
+__all__ = ["Record", "Tracker", "TrackerSettings"]
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,10 @@ class Record:
         theta: θ.
         rho: fan-out norm of a unit; norm of the last normalisation's scale and shift of a branch.
         rho_in: fan-in norm of a unit.
-        difference: D̄, the mean of D̂ over the interval.
-        error: its standard error over the interval's steps.
-        coupling: the bound on η for the linear gate (window maximum times factor); of a unit, given that its
-            branch is on.
+        difference, error, slope_on, slope_off, first_order: of the interval, given that the gate's branch is on; see
+            `training.couplings.Slopes`.
+        pull: of the interval.
+        coupling: the bound on η for the linear gate (window maximum of pull/ρ, times factor).
         coupling_bilinear: the same for the bilinear gate.
         cost: κ.
         in_box: inside the invariant box of the linear gate, or of its branch's gate.
@@ -79,6 +82,10 @@ class Record:
     rho_in: Float[np.ndarray, " gate"]
     difference: Float[np.ndarray, " gate"]
     error: Float[np.ndarray, " gate"]
+    slope_on: Float[np.ndarray, " gate"]
+    slope_off: Float[np.ndarray, " gate"]
+    first_order: Float[np.ndarray, " gate"]
+    pull: Float[np.ndarray, " gate"]
     coupling: Float[np.ndarray, " gate"]
     coupling_bilinear: Float[np.ndarray, " gate"]
     cost: Float[np.ndarray, " gate"]
@@ -105,15 +112,7 @@ class Record:
 
 
 class Tracker:
-    """Accumulates D̂ and turns it into records.
-
-    A unit acts only through its branch: with the branch's gate at ξ = 0 the unit changes nothing, so that
-    D_unit = θ_branch · (D_unit given that the branch is on) (claim `objective-nested`; batch statistics, which couple
-    the samples of a batch, are left out of account). The branch's θ may rise again, so the coupling of a unit is
-    measured *given that its branch is on*: its mean D̂ is divided by the branch's mean θ over the interval. Where the
-    branch was hardly ever on (θ < 0.01) nothing was measured: the unit's coupling is taken as infinite and it has no
-    certificate of its own. But where the branch is certified, its units are certified with it: their D vanishes with
-    θ_branch.
+    """Adds up what the steps of an interval say, and turns it into a record.
 
     Args:
         gates: the gates to watch.
@@ -131,8 +130,8 @@ class Tracker:
         self._clear()
 
     def _clear(self) -> None:
-        zeros = torch.zeros_like(self.gates.theta.detach(), dtype=torch.float64)
-        self._sum, self._squares, self._theta, self._count = zeros, zeros.clone(), zeros.clone(), 0
+        self._count = 0
+        self.interval = Interval.empty(len(self.gates.theta), self.gates.theta.device)
 
     def keep(self, kept: np.ndarray, rho_in: np.ndarray | float = 1.0, rho: np.ndarray | float = 1.0) -> None:
         """Follow a removal: forget the gates that went, keep what was measured of the others.
@@ -154,8 +153,7 @@ class Tracker:
             ((linear[kept] * rho, bilinear[kept] * (rho_in * rho)) for linear, bilinear in self._couplings),
             maxlen=self._couplings.maxlen,
         )
-        index = torch.as_tensor(kept, device=self._sum.device)
-        self._sum, self._squares, self._theta = (part[index] for part in (self._sum, self._squares, self._theta))
+        self.interval.keep(torch.as_tensor(kept, device=self.gates.theta.device))
         self._holder = self.gates.holder.cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
@@ -164,7 +162,7 @@ class Tracker:
             "step": self.step,
             "count": self._count,
             "couplings": [torch.from_numpy(np.stack(pair)) for pair in self._couplings],
-            "sums": torch.stack([self._sum, self._squares, self._theta]),
+            "interval": asdict(self.interval),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -172,13 +170,17 @@ class Tracker:
         self.step, self._count = state["step"], state["count"]
         pairs = (pair.numpy() for pair in state["couplings"])
         self._couplings = deque(((pair[0], pair[1]) for pair in pairs), maxlen=self._couplings.maxlen)
-        self._sum, self._squares, self._theta = (part.clone() for part in state["sums"].to(self._sum.device))
+        device = self.gates.theta.device
+        self.interval = Interval(**{name: value.to(device) for name, value in state["interval"].items()})
 
-    def observe(self, difference: Float[Tensor, " gate"], cost: Float[Tensor, " gate"]) -> Record | None:
-        """Take in one step's D̂ and κ, before the step is made; every `every` steps return a record."""
-        self._sum += difference
-        self._squares += difference.double().square()
-        self._theta += self.gates.theta.detach()
+    def observe(self, sums: Sums, cost: Float[Tensor, " gate"]) -> Record | None:
+        """Take in one step before it is made; every `every` steps return a record.
+
+        Args:
+            sums: of the batch; for units over the samples with their branch on (`Gates.informative`).
+            cost: κ.
+        """
+        self.interval.add(sums)
         self._count += 1
         self.step += 1
         if self._count < self.settings.every:
@@ -188,14 +190,10 @@ class Tracker:
         return record
 
     def _record(self, cost: np.ndarray) -> Record:
-        mean = self._sum / self._count
-        variance = (self._squares / self._count - mean.square()).clamp_min(0) / max(self._count - 1, 1)
-        difference = mean.cpu().numpy()
         theta = self.gates.theta.detach().double().cpu().numpy()
         rho_in, rho = (norm.double().cpu().numpy() for norm in self.gates.weight_norms())
-        on = self._branch_on()
-        pull = np.where(on >= LEAST_ON, np.maximum(0.0, -difference) / np.maximum(on, LEAST_ON), np.inf)
-        self._couplings.append((_quotient(pull, rho), _quotient(pull, rho_in * rho)))
+        seen = measured(self.interval, self.gates.is_layer.to(self.gates.theta.device))
+        self._couplings.append((_quotient(seen.pull, rho), _quotient(seen.pull, rho_in * rho)))
         coupling, bilinear = (
             self.settings.factor * np.max(past, axis=0) for past in zip(*self._couplings, strict=True)
         )
@@ -208,18 +206,17 @@ class Tracker:
             theta=theta,
             rho=rho,
             rho_in=rho_in,
-            difference=difference,
-            error=variance.sqrt().cpu().numpy(),
+            difference=seen.difference,
+            error=seen.error,
+            slope_on=seen.on,
+            slope_off=seen.off,
+            first_order=seen.first_order,
+            pull=seen.pull,
             coupling=coupling,
             coupling_bilinear=bilinear,
             cost=cost,
             **certify(own, self._holder, cost)._asdict(),
         )
-
-    def _branch_on(self) -> np.ndarray:
-        """Share of the interval's samples in which each gate's branch was on: 1 for gates in no branch."""
-        mean = (self._theta / self._count).cpu().numpy()
-        return np.where(self._holder >= 0, mean[self._holder], 1.0)
 
 
 def _quotient(pull: np.ndarray, norm: np.ndarray) -> np.ndarray:

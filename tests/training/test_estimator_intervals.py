@@ -162,8 +162,8 @@ def test_nothing_is_known_of_an_empty_interval():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="gates must be ≥ 1"):
-        Interval.empty(0)
+    with pytest.raises(ValueError, match="gates must be ≥ 0"):
+        Interval.empty(-1)
     with pytest.raises(ValueError, match="sums must have 2 gates; got 3"):
         Interval.empty(2).add(Sums.of(*sample(0, 4, 3)))
 

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 import training.certificates
 from dynamics import BilinearGate, LinearGate
+from training.couplings import LEAST_SAMPLES
 from training.errors import InputError
+from training.estimators import Interval, Sums
 from training.gates import Gates
 from training.networks import ResNet
-from training.tracker import LEAST_ON, Tracker, TrackerSettings
+from training.tracker import Tracker, TrackerSettings
 
 DECAY, RATE, COST = 0.01, 0.5, 0.02
 
@@ -35,40 +37,65 @@ def move(gates, draw):
         gates.theta.copy_(torch.tensor(theta))
 
 
+BATCH = 64
+
+
+def shown(gates, draw, slope=None):
+    """One batch: random masks, losses and slopes, or the given slope [gate] for all samples."""
+    count = len(gates.theta)
+    masks = (torch.tensor(draw.random((BATCH, count))) < gates.theta.detach()).double()
+    gates.sampled = masks
+    slopes = draw.normal(size=(BATCH, count)) if slope is None else np.tile(slope, (BATCH, 1))
+    losses = draw.random(BATCH) if slope is None else np.zeros(BATCH)
+    return masks, torch.tensor(slopes / BATCH), torch.tensor(losses), gates.informative()
+
+
 def run(settings, steps, seed=0, prepare=move):
-    """Random D̂ for some steps; returns the tracker's records, and what was shown to it step by step."""
+    """Random batches for some steps; returns the tracker's records, and what was shown to it step by step."""
     draw, gates = np.random.default_rng(seed), gated()
     tracker = Tracker(gates, settings, decay=DECAY, rate=RATE)
-    count = len(gates.theta)
-    cost = torch.tensor(draw.random(count) * COST)
-    records, shown = [], []
+    cost = torch.tensor(draw.random(len(gates.theta)) * COST)
+    records, seen = [], []
     for _ in range(steps):
         prepare(gates, draw)
-        difference = torch.tensor(draw.normal(size=count) * 1e-3)
+        batch = shown(gates, draw)
         norms = [norm.double().numpy() for norm in gates.weight_norms()]
-        shown.append((difference.numpy(), gates.theta.detach().double().numpy().copy(), *norms))
-        record = tracker.observe(difference, cost)
+        seen.append((batch, gates.theta.detach().double().numpy().copy(), *norms))
+        record = tracker.observe(Sums.of(*batch), cost)
         if record is not None:
             records.append(record)
-    return gates, cost.numpy(), records, shown
+    return gates, cost.numpy(), records, seen
 
 
 def reference(gates, cost, settings, shown):
-    """One dictionary a record, each gate by itself, from everything that was ever shown."""
+    """Each gate by itself, from every sample that was ever shown; the interval's estimate of D is taken as given."""
     holder, records, past = gates.holder.tolist(), [], []
+    is_layer = gates.is_layer
     for end in range(settings.every, len(shown) + 1, settings.every):
-        interval = shown[end - settings.every : end]
-        _, theta, rho_in, rho = interval[-1]
-        estimates, values = [], {"difference": [], "error": [], "coupling": [], "margin": [], "in_box": []}
-        values |= {"coupling_bilinear": [], "margin_bilinear": []}
+        steps = shown[end - settings.every : end]
+        _, theta, rho_in, rho = steps[-1]
+        interval = Interval.empty(len(theta))
+        for batch, *_ in steps:
+            interval.add(Sums.of(*batch))
+        by_losses, by_slopes = interval.difference().value, interval.trapezoid().value
+        estimates, values = [], {"slope_on": [], "slope_off": [], "pull": [], "coupling": [], "margin": []}
+        values |= {"in_box": [], "coupling_bilinear": [], "margin_bilinear": []}
         for g in range(len(theta)):
-            seen = [step[0][g] for step in interval]
-            mean = math.fsum(seen) / len(seen)
-            spread = math.fsum((d - mean) ** 2 for d in seen) / len(seen) / max(len(seen) - 1, 1)
-            values["difference"].append(mean)
-            values["error"].append(spread**0.5)
-            on = 1.0 if holder[g] < 0 else math.fsum(step[1][holder[g]] for step in interval) / len(interval)
-            pull = math.inf if on < LEAST_ON else max(0.0, -mean) / on
+            samples = [
+                (float(masks[i, g]), float(slopes[i, g]) * BATCH)
+                for (masks, slopes, _, _), *_ in steps
+                for i in range(BATCH)
+                if holder[g] < 0 or masks[i, holder[g]] == 1
+            ]
+            on, off = ([slope for mask, slope in samples if mask == side] for side in (1, 0))
+            mean_on, mean_off = (math.fsum(x) / len(x) if len(x) >= LEAST_SAMPLES else math.nan for x in (on, off))
+            values["slope_on"].append(mean_on)
+            values["slope_off"].append(mean_off)
+            difference = float(by_losses[g] if is_layer[g] and not by_losses[g].isnan() else by_slopes[g])
+            known = [-mean for mean in (mean_on, mean_off) if not math.isnan(mean)]
+            known += [-difference] if len(known) == 2 else []
+            pull = math.inf if math.isnan(mean_off) else max(0.0, *known)
+            values["pull"].append(pull)
             estimates.append((pull / rho[g], pull / (rho_in[g] * rho[g])))
         past.append(estimates)
         for g in range(len(theta)):
@@ -109,24 +136,42 @@ def test_the_window_forgets():
     gates = gated()
     tracker = Tracker(gates, TrackerSettings(window=6, every=2, factor=2.0), decay=DECAY, rate=RATE)
     cost = torch.full((len(gates.theta),), COST)
-    couplings = []
+    couplings, draw, every = [], np.random.default_rng(0), np.ones(len(cost))
     for step in range(12):
-        record = tracker.observe(torch.full_like(cost, -8.0 if step < 2 else -1.0), cost)
+        gates.theta.data.fill_(0.5)
+        record = tracker.observe(Sums.of(*shown(gates, draw, every * (-8.0 if step < 2 else -1.0))), cost)
         if record:
             couplings.append(record.coupling * record.rho / 2.0)
     branch = gates.units
     assert [c[branch] for c in couplings] == pytest.approx([8, 8, 8, 1, 1, 1], rel=1e-5)
 
 
-def test_a_unit_s_coupling_is_given_that_its_branch_is_on():
-    gates = gated()
-    with torch.no_grad():
-        gates.theta[gates.units :] = torch.tensor([1.0, 0.5, 0.1])
-    tracker = Tracker(gates, TrackerSettings(window=1, every=1, factor=1.0), decay=DECAY, rate=RATE)
-    record = tracker.observe(torch.full((len(gates.theta),), -0.3), torch.full((len(gates.theta),), COST))
-    pull = record.coupling * record.rho
-    on = [1.0, *[0.5] * 2, *[0.1] * 4, 1, 1, 1]
-    np.testing.assert_allclose(pull, [0.3 / share for share in on], rtol=1e-5)
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_a_unit_s_coupling_is_given_that_its_branch_is_on(share):
+    """Slopes of a unit are zero while its branch is off; its coupling does not fall with the branch's θ."""
+    gates, draw = gated(), np.random.default_rng(1)
+    gates.theta.data.fill_(0.5)
+    gates.theta.data[gates.units :] = share
+    tracker = Tracker(gates, TrackerSettings(window=8, every=8, factor=1.0), decay=DECAY, rate=RATE)
+    for _ in range(8):
+        masks, slopes, losses, informative = shown(gates, draw, np.full(len(gates.theta), -0.3))
+        record = tracker.observe(Sums.of(masks, slopes * informative, losses, informative), torch.full((10,), COST))
+    np.testing.assert_allclose(record.pull[: gates.units], 0.3, rtol=1e-9)
+    np.testing.assert_allclose((record.coupling * record.rho)[: gates.units], 0.3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("theta, known", [(0.0, True), (0.5, True), (1.0, False)])
+def test_without_samples_at_zero_nothing_is_certified(theta, known):
+    """At θ = 1 nobody has seen what happens without the gate; at θ = 0 its slope there is what pulls."""
+    gates, draw = gated(), np.random.default_rng(1)
+    gates.theta.data.fill_(theta)
+    gates.theta.data[: gates.units] = 0.5
+    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE)
+    for _ in range(2):
+        record = tracker.observe(Sums.of(*shown(gates, draw, np.full(10, 1e-3))), torch.full((10,), COST))
+    layers = slice(gates.units, None)
+    assert (record.pull[layers] == (0.0 if known else math.inf)).all()
+    assert (record.margin[layers] < 0).all() == known
 
 
 def shut(gates, theta_units=0.0, theta_branches=0.0):
@@ -139,9 +184,9 @@ def test_units_of_a_branch_that_never_ran_have_no_certificate_of_their_own():
     gates = gated()
     shut(gates, 0.01, 0.0)
     tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE)
-    difference = torch.zeros(len(gates.theta))
-    difference[gates.units :] = -50.0  # the branches pull hard: not certified
-    record = tracker.observe(difference, torch.full_like(difference, COST))
+    slope = np.zeros(len(gates.theta))
+    slope[gates.units :] = -50.0  # the branches pull hard: not certified
+    record = tracker.observe(Sums.of(*shown(gates, np.random.default_rng(0), slope)), torch.full((10,), COST))
     units = slice(gates.units)
     assert np.isinf(record.coupling[units]).all() and np.isinf(record.coupling_bilinear[units]).all()
     assert (record.margin >= 0).all() and not record.in_box.any()
@@ -152,10 +197,11 @@ def test_units_of_a_branch_that_never_ran_have_no_certificate_of_their_own():
 def test_a_certified_branch_certifies_its_units_and_no_others(branch):
     gates = gated()
     shut(gates, 1.0, 0.5)
-    tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE)
-    difference = torch.full((len(gates.theta),), -50.0)
-    difference[gates.units + branch] = 0.0  # nothing pulls it
-    record = tracker.observe(difference, torch.full_like(difference, COST))
+    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE)
+    slope, draw = np.full(len(gates.theta), -50.0), np.random.default_rng(0)
+    slope[gates.units + branch] = 0.0  # nothing pulls it
+    for _ in range(2):
+        record = tracker.observe(Sums.of(*shown(gates, draw, slope)), torch.full((10,), COST))
     expected = [at == branch for at in (0, 1, 1, 2, 2, 2, 2, 0, 1, 2)]
     assert (record.margin < 0).tolist() == expected
     assert record.in_box.tolist() == expected
@@ -169,7 +215,8 @@ def test_weights_of_exactly_zero_certify_nothing():
         gates.residual[0].norm.weight.zero_()
         gates.groups[1].consumer.weight[:, 0] = 0
     tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE)
-    record = tracker.observe(torch.full((len(gates.theta),), -1.0), torch.full((len(gates.theta),), COST))
+    batch = shown(gates, np.random.default_rng(0), np.full(10, -1.0))
+    record = tracker.observe(Sums.of(*batch), torch.full((10,), COST))
     for gate in (gates.units, 1):
         assert record.rho[gate] == 0 and np.isinf(record.coupling[gate]) and record.margin[gate] >= 0
 

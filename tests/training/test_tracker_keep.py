@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from training.errors import InputError
+from training.estimators import Sums
 from training.gates import Gates
 from training.history import History, open_history
 from training.networks import BottleneckResNet, ResNet, vgg
@@ -20,6 +21,7 @@ KINDS = {
     "bottleneck": lambda: BottleneckResNet((1, 1), 3, channels=1, classes=3, small_images=True),
     "vgg": lambda: vgg(((1, 2), (2,)), 4, channels=1, classes=3, size=8),
 }
+BATCH = 120  # enough for both sides to count in four steps
 SETTINGS = TrackerSettings(warmup=0, window=8, every=4)
 
 
@@ -32,13 +34,16 @@ class Watched:
         self.gates = Gates(self.network).double()
         self.gates.theta.data.uniform_(0.2, 1)
         self.tracker = Tracker(self.gates, SETTINGS, decay=5e-4, rate=0.5)
-        self.images, self.labels = torch.randn(6, 1, 8, 8).double(), torch.randint(3, (6,))
+        self.images, self.labels = torch.randn(BATCH, 1, 8, 8).double(), torch.randint(3, (BATCH,))
 
     def observe(self, masks):
         masks = masks.clone().requires_grad_()
         self.gates.put(masks)
-        F.cross_entropy(self.network(self.images), self.labels).backward()
-        return self.tracker.observe(masks.grad.sum(0), torch.full_like(self.gates.theta.detach(), 0.01))
+        self.gates.sampled = masks
+        losses = F.cross_entropy(self.network(self.images), self.labels, reduction="none")
+        losses.mean().backward()
+        sums = Sums.of(masks.detach(), masks.grad, losses.detach(), self.gates.informative())
+        return self.tracker.observe(sums, torch.full_like(self.gates.theta.detach(), 0.01))
 
 
 @pytest.mark.parametrize("steps", [8, 10])  # at a record, and in the middle of an interval
@@ -49,7 +54,7 @@ def test_records_are_those_of_the_masked_network(kind, steps):
     remove[-1] = kind != "vgg"
     off = closed(masked.gates, remove)
     masked.gates.theta.data[off] = 0
-    drawn = (torch.rand(12, 6, len(off)) < masked.gates.theta).double()
+    drawn = (torch.rand(12, BATCH, len(off)) < masked.gates.theta).double()
     for masks in drawn[:steps]:
         masked.observe(masks)
     shrunken = copy.deepcopy(masked)
@@ -76,7 +81,7 @@ def test_records_are_those_of_the_masked_network(kind, steps):
 
 def test_a_history_keeps_its_columns(tmp_path):
     watched = Watched("basic")
-    masks = torch.ones(6, len(watched.gates.theta)).double()
+    masks = (torch.rand(BATCH, len(watched.gates.theta)) < 0.5).double()
     for _ in range(4):
         first = watched.observe(masks)
     remove = torch.zeros(masks.shape[1], dtype=torch.bool)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from training.errors import InputError
 from training.estimators.corrected import Corrected
 from training.estimators.enumeration import all_masks, exact_difference, mask_probabilities
@@ -66,8 +68,8 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
 }
 
 
-def estimator(name: str = "first-order") -> Estimator:
-    """The estimator of that name.
+def estimator(name: str = "first-order", is_layer: Tensor | None = None) -> Estimator:
+    """The estimator of that name; with `is_layer` [gate] also "mixed": `corrected` for layers, `curvature` for units.
 
     Raises:
         InputError: for an unknown name; the message lists the known ones.
@@ -77,6 +79,8 @@ def estimator(name: str = "first-order") -> Estimator:
         Traceback (most recent call last):
         training.errors.InputError: unknown estimator 'trapezium': choose one of first-order, trapezoid, ...
     """
+    if name == "mixed" and is_layer is not None:
+        return Corrected(is_layer)
     if name not in ESTIMATORS:
         raise InputError(f"unknown estimator {name!r}: choose one of {', '.join(ESTIMATORS)}")
     return ESTIMATORS[name]()

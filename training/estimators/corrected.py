@@ -75,6 +75,17 @@ class Corrected:
         value = first_order_of(sums).value - (share - 0.5) * curvature
         return Estimate(torch.where(self.by_losses, value + rest, value), None)
 
+    def follow(self, ratio: Float[Tensor, " gate"]) -> None:
+        """Scale the corrections as the gates' weights change their norm: ĉ and R̂ are of second order in them.
+
+        So the corrections of a gate that stands at θ = 0, where nothing new is measured, vanish with its weights.
+
+        Args:
+            ratio: norm now over norm at the last call; where it is not finite (no norm) nothing is scaled.
+        """
+        if self.state is not None:
+            self.state[:2] *= torch.where(ratio.isfinite(), ratio, 1.0).double().square()
+
     def keep(self, kept: Int[Tensor, " left"]) -> None:
         """Follow a removal: `kept` is the former index of every gate that is left."""
         self.state = None if self.state is None else self.state[:, kept]

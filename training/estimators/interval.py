@@ -60,14 +60,14 @@ class Interval:
         """Nothing seen yet.
 
         Raises:
-            ValueError: for fewer than one gate.
+            ValueError: for fewer than no gates.
         """
-        if gates < 1:
-            raise ValueError(f"gates must be ≥ 1; got {gates}")
+        if gates < 0:
+            raise ValueError(f"gates must be ≥ 0; got {gates}")
         sides, flat = (torch.zeros(*shape, dtype=torch.float64, device=device) for shape in ((2, gates), (gates,)))
         one_sided = {"weight", "loss_difference"}
         given = {f.name: (flat if f.name in one_sided else sides).clone() for f in fields(cls) if f.name != "steps"}
-        return cls(steps=flat[0].clone(), **given)
+        return cls(steps=flat.new_zeros(()), **given)
 
     def add(self, sums: Sums) -> None:
         """Take in one step (or one process's part of it) as a stratum.
