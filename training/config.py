@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class Validate:
     """Train with gates; judge every pruning rule by what became of the gates it flagged, or prune by one of them."""
 
     preset: str = "digits"
-    """Where the other settings start from: digits or cifar10-quick."""
+    """Where the other settings start from: digits, cifar10-quick, cifar10-full or cifar100-full."""
     out: Path | None = None
     """Run folder; by default runs/PRESET-seedSEED-TIME. Must not exist."""
 
@@ -104,6 +104,10 @@ class Validate:
     """Torch device."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the forward pass: bf16 uses torch's autocast, for GPUs. Weights, gates and losses stay float32."""
+    compile: bool = False
+    """Let torch.compile fuse the network, for GPUs; it compiles again after each removal."""
     checkpoint_every: float = 60.0
     """Seconds between checkpoints, from which `python -m training resume RUN` goes on."""
 
@@ -161,6 +165,27 @@ PRESETS: dict[str, Validate] = {
         hold=780,
         tracker=TrackerSettings(warmup=780),
     ),
+}
+
+#: 200 epochs of ResNet-56, for a GPU. Settings carried over from the quick preset; not run in full yet.
+_FULL = Validate(
+    preset="cifar10-full",
+    data="cifar10",
+    network="resnet56",
+    epochs=200,
+    batch=128,
+    nu=0.5,
+    alpha=0.2,
+    gate_lr=0.5,
+    hold=3900,
+    tracker=TrackerSettings(warmup=3900, window=1000, every=50),
+    prune=PruneSettings(every=1950, multiple=8),
+    device="cuda",
+    precision="bf16",
+)
+PRESETS |= {
+    "cifar10-full": _FULL,
+    "cifar100-full": replace(_FULL, preset="cifar100-full", data="cifar100"),
 }
 
 

@@ -130,6 +130,8 @@ class Training:
         self._order = torch.Generator().manual_seed(config.seed)
         self._epoch_order = self._order.get_state()  # as it was when the epoch began
         self._each = batch_count(self.dataset, config.batch)
+        # After a removal the compiled network finds other shapes and is compiled again: prune in few, large steps.
+        self._forward = torch.compile(self.network) if config.compile else self.network
         self._total = torch.zeros((), device=config.device, dtype=torch.float64)
 
     @property
@@ -172,7 +174,8 @@ class Training:
             group["lr"] = self.config.lr * factor
         if self.learner is not None:
             self.learner.sample(len(images))
-        losses = F.cross_entropy(self.network(images), labels, reduction="none")
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            losses = F.cross_entropy(self._forward(images), labels, reduction="none")
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         losses = losses.detach()
