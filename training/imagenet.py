@@ -80,6 +80,16 @@ class ImageNet:
         """Channels, height and width of the images that batches hold."""
         return 3, self.size, self.size
 
+    @property
+    def mean(self) -> Float32[Tensor, " c"]:
+        """Of each channel, for bytes."""
+        return torch.tensor(_MEAN)
+
+    @property
+    def std(self) -> Float32[Tensor, " c"]:
+        """Likewise."""
+        return torch.tensor(_STD)
+
     def batches(
         self,
         batch_size: int,

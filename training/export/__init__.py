@@ -1,0 +1,7 @@
+"""From a gated network to files that need nothing of this package: source and weights, and ONNX."""
+
+from training.export.bundle import export
+from training.export.inputs import Inputs, inputs_of
+from training.export.plain import Plain, load, plain
+
+__all__ = ["Inputs", "Plain", "export", "inputs_of", "load", "plain"]

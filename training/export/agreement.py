@@ -1,0 +1,41 @@
+"""Do two networks compute the same?"""
+
+from __future__ import annotations
+
+from jaxtyping import Float32
+from torch import Tensor
+
+from training.errors import InputError
+
+__all__ = ["TOLERANCE", "check_agreement"]
+
+#: Largest difference of two logits, in units of the largest logit (of 1 where that is smaller).
+TOLERANCE = 1e-5
+
+
+def check_agreement(
+    name: str, got: Float32[Tensor, "batch classes"], expected: Float32[Tensor, "batch classes"]
+) -> float:
+    """The largest difference, in units of the largest logit expected (of 1 where that is smaller).
+
+    Single precision keeps seven digits of the largest numbers in a sum, so the size of the logits is the scale.
+
+    Args:
+        name: of what gave the logits `got`.
+        got: by what was written.
+        expected: from the network that was trained.
+
+    Raises:
+        InputError: where it exceeds `TOLERANCE`, or an expected logit is not finite.
+    """
+    if not bool(expected.isfinite().all()):
+        raise InputError("logits of the trained network must be finite to be exported; its loss diverged")
+    if got.shape != expected.shape:
+        raise InputError(f"{name} gives logits of shape {list(got.shape)}, the network {list(expected.shape)}")
+    difference = float((got - expected).abs().max() / expected.abs().max().clamp(min=1))
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"{name} differs from the trained network by {difference:.1e} of its largest logit; allowed is"
+            f" {TOLERANCE:g}. Nothing was written"
+        )
+    return difference

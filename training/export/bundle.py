@@ -1,0 +1,147 @@
+"""A folder with the network that a run found: source, weights, ONNX, and what they are.
+
+network.py            one class, plain PyTorch, with the widths that are left
+weights.safetensors   its state
+network.onnx          the same, for other run times
+export.json           input, classes, complexity, accuracy, provenance, agreement, commands
+README.md             the same for people, and how to load them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from dynamics.complexity import Structure
+from training.export.agreement import TOLERANCE, check_agreement
+from training.export.atomic_folder import atomic_folder
+from training.export.decided import decided
+from training.export.inputs import inputs_of
+from training.export.onnx_file import OPSET, run_onnx, write_onnx
+from training.export.packages import require_packages
+from training.export.plain import Plain, load, plain
+from training.export.readme import readme
+from training.gates import Gates
+from training.progress import Progress
+from training.rundir import environment, write_json
+from training.source import Source
+from training.structure import structure_of
+
+__all__ = ["export"]
+
+#: Test images on which outputs are compared.
+_COMPARED = 64
+#: Images in a batch when accuracy is measured.
+_BATCH = 250
+
+
+def export(
+    network: nn.Module,
+    gates: Gates,
+    folder: Path,
+    source: Source,
+    *,
+    name: str,
+    full: Structure | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the deterministic network (a gate is on where θ ≥ ½) as plain PyTorch and as ONNX.
+
+    What is off is removed from a copy first (`decided` says what goes along). Source and ONNX file are then loaded
+    again, and their outputs on test images compared with those of the network given, masked.
+
+    Args:
+        network: gated, possibly shrunken already; neither it nor its gates are changed.
+        gates: its own.
+        folder: where to; must not exist, or be empty. It appears whole, or not at all.
+        source: the data: shape and normalisation of the images, test images, provenance.
+        name: of the network, as in `training.networks.NETWORKS` or one's own.
+        full: structure of the network before anything was removed, to say what share is left.
+        run: what is known of the run that trained it; goes to export.json as it is.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: for a missing package, a folder that exists, a network that has no plain form, or outputs that
+            differ by more than `TOLERANCE` (see `agreement.check_agreement`).
+    """
+    require_packages()
+    with atomic_folder(folder) as partial, torch.no_grad():
+        masked, shrunken, left = decided(network, gates)
+        inputs = inputs_of(source)
+        structure = structure_of(shrunken, inputs.shape, full)
+        title = f"{name}, pruned while it trained on {source.name}."
+        written = plain(shrunken, inputs, source.classes, title)
+        loaded = _write(written, inputs.shape, partial)
+        images = next(source.test_batches(_COMPARED))[0].cpu()
+        agreement = _agreement(partial, loaded, images, masked(images))
+        about = {
+            "network": name,
+            "data": source.provenance,
+            "input": {
+                "shape": list(inputs.shape),
+                "mean": list(inputs.mean),
+                "std": list(inputs.std),
+                "units": inputs.units,
+            },
+            "classes": source.classes,
+            "complexity": _complexity(structure, full),
+            "gates": {"left": len(left.theta), "branches_left": len(left.residual), "at_start": gates.total},
+            "accuracy": {"value": _accuracy(loaded, source), "images": len(source.test_labels)},
+            "agreement": {"tolerance": TOLERANCE, "images": len(images)} | agreement,
+            "onnx": {"opset": OPSET},
+            **{key: value for key, value in environment().items() if key != "machine"},
+            "run": dict(run or {}),
+        }
+        write_json(partial / "export.json", about)
+        (partial / "README.md").write_text(readme(about))
+    return folder
+
+
+def _write(written: Plain, shape: tuple[int, int, int], folder: Path) -> nn.Module:
+    """Write source, weights and ONNX file, and load the network again from the first two."""
+    from safetensors.torch import load_file, save
+
+    (folder / "network.py").write_text(written.source)
+    (folder / "weights.safetensors").write_bytes(save(written.weights, metadata={"format": "pt"}))
+    loaded = load(Plain((folder / "network.py").read_text(), load_file(folder / "weights.safetensors")))
+    write_onnx(loaded, shape, folder / "network.onnx")
+    return loaded
+
+
+def _agreement(
+    folder: Path, loaded: nn.Module, images: Float32[Tensor, "batch c h w"], expected: Float32[Tensor, "batch classes"]
+) -> dict[str, float]:
+    """Largest differences of both files' outputs, for all images together and for one alone."""
+    outputs = {"network.py": loaded, "network.onnx": lambda part: run_onnx(folder / "network.onnx", part)}
+    return {
+        name: max(check_agreement(name, compute(images[:n]), expected[:n]) for n in (len(images), 1))
+        for name, compute in outputs.items()
+    }
+
+
+def _complexity(structure: Structure, full: Structure | None) -> dict[str, int | None]:
+    ones = np.ones(structure.gates)
+    return {
+        "macs": int(structure.macs(ones)),
+        "macs_full": full.full_macs if full is not None else None,
+        "parameters": int(structure.parameters(ones)),
+        "parameters_full": full.full_parameters if full is not None else None,
+    }
+
+
+def _accuracy(network: nn.Module, source: Source) -> float:
+    """Share of all test images that the network has right, on the device where the images are."""
+    right = 0
+    with Progress("test accuracy", len(source.test_labels)) as progress:
+        for images, labels in source.test_batches(_BATCH):
+            right += int((network.to(images.device)(images).argmax(1) == labels).sum())
+            progress.advance(len(labels))
+    return right / len(source.test_labels)
