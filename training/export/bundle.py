@@ -9,7 +9,7 @@ README.md             the same for people, and how to load them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,10 @@ def _agreement(
     folder: Path, loaded: nn.Module, images: Float32[Tensor, "batch c h w"], expected: Float32[Tensor, "batch classes"]
 ) -> dict[str, float]:
     """Largest differences of both files' outputs, for all images together and for one alone."""
-    outputs = {"network.py": loaded, "network.onnx": lambda part: run_onnx(folder / "network.onnx", part)}
+    outputs: dict[str, Callable[[Tensor], Tensor]] = {
+        "network.py": loaded,
+        "network.onnx": lambda part: run_onnx(folder / "network.onnx", part),
+    }
     return {
         name: max(check_agreement(name, compute(images[:n]), expected[:n]) for n in (len(images), 1))
         for name, compute in outputs.items()

@@ -36,7 +36,9 @@ def constructor(layer: nn.Module) -> str:
         if name in ("device", "dtype"):
             continue
         required = parameter.default is parameter.empty
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or (required and name not in vars(layer)):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or (
+            required and name not in vars(layer)
+        ):
             raise InputError(f"layer {kind.__name__} cannot be written as plain source: it does not keep {name!r}")
         value = _value(layer, name, parameter.default)
         if required:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from training.errors import InputError
 from training.export.constructor import constructor
@@ -50,7 +49,7 @@ def plain(network: nn.Module, inputs: Inputs, classes: int, title: str) -> Plain
     called = [node for node in graph.nodes if node.op in ("call_module", "get_attr")]
     attributes = _names([str(node.target) for node in called])
     made, weights = [], {}
-    for node in dict((str(node.target), node) for node in called).values():
+    for node in {str(node.target): node for node in called}.values():
         name = attributes[str(node.target)]
         layer = module_of(network, node)
         if layer is None:

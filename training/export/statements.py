@@ -9,7 +9,7 @@ import builtins
 import inspect
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,19 @@ __all__ = ["Statement", "statements"]
 #: Longest expression on one line.
 _LONGEST = 95
 
+#: Of values between lines; a value takes the first that is free.
+_NAMES = ("x", "y", "z", "u", "v", "w")
+
 #: In-place forms give the same value; an export compares the outputs all the same.
 _OPERATORS = {
-    **{operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/"},
-    **{operator.iadd: "+", operator.isub: "-", operator.imul: "*", operator.itruediv: "/"},
-    **{operator.matmul: "@", operator.pow: "**", operator.floordiv: "//", operator.mod: "%"},
+    **dict.fromkeys((operator.add, operator.iadd), "+"),
+    **dict.fromkeys((operator.sub, operator.isub), "-"),
+    **dict.fromkeys((operator.mul, operator.imul), "*"),
+    **dict.fromkeys((operator.truediv, operator.itruediv), "/"),
+    operator.matmul: "@",
+    operator.pow: "**",
+    operator.floordiv: "//",
+    operator.mod: "%",
 }
 
 
@@ -52,71 +60,59 @@ def statements(network: nn.Module, graph: fx.Graph, attributes: Mapping[str, str
 
     Args:
         network: that was traced.
-        graph: of it, from `trace`.
+        graph: of it, from `trace`; its input is called `images`.
         attributes: path of each layer or tensor in the network → its name in the source.
 
     Raises:
         InputError: for a function or a constant that has no plain form.
     """
-    lines, inside = _lines(network, graph, attributes)
+    writer = _Writer(attributes)
+    lines = _lines(network, graph, writer)
     last_use: dict[fx.Node, int] = {}
     for at, root in enumerate(lines):
-        last_use |= dict.fromkeys(_reads(root, inside), at)
-    names, free, written = {}, ["w", "v", "u", "z", "y", "x"], []
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            names[node] = "images"
+        last_use |= dict.fromkeys(writer.reads(root), at)
+    writer.names = {node: "images" for node in graph.nodes if node.op == "placeholder"}
+    free, written = list(_NAMES), []
     for at, root in enumerate(lines):
-        text = _text(root, names, inside, attributes)
-        for node in _reads(root, inside):
-            if last_use[node] == at and names[node] != "images":
-                free.append(names[node])
-        free.sort(key="wvuzyx".find)
+        text = writer.step(root)
+        # Names of values that are read for the last time here are free again, for this line's own value already.
+        done = {writer.names[node] for node in writer.reads(root) if last_use[node] == at}
+        free = [name for name in _NAMES if name in free or name in done]
         if root.op == "output":
             text = f"return {text}"
         elif root.users:
-            names[root] = free.pop() if free else f"x{at}"
-            text = f"{names[root]} = {text}"
+            writer.names[root] = free.pop(0) if free else f"x{at}"
+            text = f"{writer.names[root]} = {text}"
         written.append(Statement(text, "" if root.op == "output" else block_of(network, root)))
     return written
 
 
-def _lines(
-    network: nn.Module, graph: fx.Graph, attributes: Mapping[str, str]
-) -> tuple[list[fx.Node], set[fx.Node]]:
-    """The steps that end a line, in order, and those that are written inside others.
+def _lines(network: nn.Module, graph: fx.Graph, writer: _Writer) -> list[fx.Node]:
+    """The steps that end a line, in order; the writer is told which are written inside others.
 
     A step used once waits until its user comes; it is written inside it if it was the last one to wait. A layer
     with weights begins a line, a new block too.
     """
     lines: list[fx.Node] = []
     waiting: list[fx.Node] = []
-    inside: set[fx.Node] = set()
-
-    def flush() -> None:
-        lines.extend(waiting)
-        waiting.clear()
-
     for node in graph.nodes:
         if node.op == "placeholder":
             continue
-        if waiting and node.op != "output" and block_of(network, node) != block_of(network, waiting[-1]):
-            flush()
         wanted = [given for given in _given(node) if given in waiting]  # twice if it is read twice
-        if wanted:
-            text = _text(node, {}, inside | set(wanted), attributes)
-            starts = isinstance(module_of(network, node), Weighted)
-            if starts or waiting[-len(wanted) :] != wanted or len(text) > _LONGEST:
-                flush()
-            else:
-                del waiting[-len(wanted) :]
-                inside.update(wanted)
-        if len(node.users) == 1:
-            waiting.append(node)
-        else:
-            flush()
-            lines.append(node)
-    return lines, inside
+        entering = node.op != "output" and waiting and block_of(network, node) != block_of(network, waiting[-1])
+        fits = not entering and waiting[len(waiting) - len(wanted) :] == wanted
+        if wanted and fits:
+            writer.inside.update(wanted)
+            fits = not isinstance(module_of(network, node), Weighted) and len(writer.step(node)) <= _LONGEST
+            if not fits:
+                writer.inside.difference_update(wanted)
+        if fits:
+            del waiting[len(waiting) - len(wanted) :]
+        if not fits or len(node.users) != 1:
+            lines += waiting
+            waiting = []
+        (waiting if len(node.users) == 1 else lines).append(node)
+    return lines
 
 
 def _given(node: fx.Node) -> list[fx.Node]:
@@ -126,47 +122,79 @@ def _given(node: fx.Node) -> list[fx.Node]:
     return found
 
 
-def _reads(root: fx.Node, inside: set[fx.Node]) -> list[fx.Node]:
-    """The values of earlier lines that a line reads."""
-    found: list[fx.Node] = []
-    for node in root.all_input_nodes:
-        found += _reads(node, inside) if node in inside else [node]
-    return list(dict.fromkeys(found))
+class _Writer:
+    """Writes steps as expressions.
 
+    Args:
+        attributes: path of each layer or tensor in the network → its name in the source.
 
-def _text(node: fx.Node, names: Mapping[fx.Node, str], inside: set[fx.Node], attributes: Mapping[str, str]) -> str:
-    """Source of one step, with the steps inside it; values without a name yet are called x."""
+    Attributes:
+        names: of values; one without a name yet is called x.
+        inside: steps that are written inside the one that uses them.
+    """
 
-    def value(argument: Any, tight: bool = False) -> str:
+    def __init__(self, attributes: Mapping[str, str]) -> None:
+        self.attributes = attributes
+        self.names: dict[fx.Node, str] = {}
+        self.inside: set[fx.Node] = set()
+
+    def reads(self, root: fx.Node) -> list[fx.Node]:
+        """The values of earlier lines that a line reads."""
+        found: list[fx.Node] = []
+        for node in root.all_input_nodes:
+            found += self.reads(node) if node in self.inside else [node]
+        return found
+
+    def step(self, node: fx.Node) -> str:
+        """One step, with the steps inside it."""
+        args, kwargs = list(node.args), _told(node)
+        if node.op == "output":
+            return self.value(args[0])
+        if node.op == "get_attr":
+            return f"self.{self.attributes[str(node.target)]}"
+        if node.op == "call_function" and node.target in _OPERATORS:
+            return f"{self.operand(args[0])} {_OPERATORS[node.target]} {self.operand(args[1])}"
+        if node.target is operator.neg:
+            return f"-{self.operand(args[0])}"
+        if node.target is operator.getitem:
+            return f"{self.operand(args[0])}[{self.index(args[1])}]"
+        if node.target is builtins.getattr:
+            return f"{self.operand(args[0])}.{args[1]}"
+        if node.op == "call_method":
+            called = f"{self.operand(args.pop(0))}.{node.target}"
+        elif node.op == "call_module":
+            called = f"self.{self.attributes[str(node.target)]}"
+        else:
+            called = _function(node.target)
+        given = [self.value(argument) for argument in args]
+        return f"{called}({', '.join(given + [f'{name}={self.value(told)}' for name, told in kwargs.items()])})"
+
+    def operand(self, argument: Any) -> str:
+        """An argument of an operator, or what a method is called on."""
+        text = self.value(argument)
         if isinstance(argument, fx.Node):
-            if argument not in inside:
-                return names.get(argument, "x")
-            text = _text(argument, names, inside, attributes)
-            return f"({text})" if tight and _is_operation(argument) else text
-        if isinstance(argument, tuple | list):
-            parts = ", ".join(value(part) for part in argument)
-            return f"[{parts}]" if isinstance(argument, list) else f"({parts}{',' * (len(argument) == 1)})"
-        return _constant(argument, value)
+            return f"({text})" if argument in self.inside and _is_operation(argument) else text
+        return f"({text})" if text.startswith("-") else text
 
-    if node.op == "output":
-        return value(node.args[0])
-    if node.op == "get_attr":
-        return f"self.{attributes[str(node.target)]}"
-    args, kwargs = node.args, _told(node)
-    if node.op == "call_function" and node.target in _OPERATORS:
-        return f"{value(args[0], True)} {_OPERATORS[node.target]} {value(args[1], True)}"  # type: ignore[index]
-    if node.target is operator.neg:
-        return f"-{value(args[0], True)}"
-    if node.target is operator.getitem:
-        return f"{value(args[0], True)}[{_index(args[1], value)}]"
-    if node.target is builtins.getattr:
-        return f"{value(args[0], True)}.{args[1]}"
-    if node.op == "call_method":
-        called, args = f"{value(args[0], True)}.{node.target}", args[1:]
-    else:
-        called = f"self.{attributes[str(node.target)]}" if node.op == "call_module" else _function(node.target)
-    given = [value(argument) for argument in args] + [f"{name}={value(told)}" for name, told in kwargs.items()]
-    return f"{called}({', '.join(given)})"
+    def value(self, argument: Any) -> str:
+        """An argument: a step, a constant, or several of these."""
+        if isinstance(argument, fx.Node):
+            return self.step(argument) if argument in self.inside else self.names.get(argument, "x")
+        if isinstance(argument, tuple | list):
+            parts = ", ".join(self.value(part) for part in argument)
+            return f"[{parts}]" if isinstance(argument, list) else f"({parts}{',' * (len(argument) == 1)})"
+        if isinstance(argument, slice):
+            return f"slice({', '.join(self.value(part) for part in (argument.start, argument.stop, argument.step))})"
+        return _constant(argument)
+
+    def index(self, index: Any) -> str:
+        """What stands between brackets: ":, ::2"."""
+        if isinstance(index, tuple) and index:
+            return ", ".join(self.index(part) for part in index)
+        if isinstance(index, slice):
+            parts = ["" if part is None else self.value(part) for part in (index.start, index.stop, index.step)]
+            return ":".join(parts if parts[2] else parts[:2])
+        return self.value(index)
 
 
 def _is_operation(node: fx.Node) -> bool:
@@ -175,7 +203,7 @@ def _is_operation(node: fx.Node) -> bool:
 
 def _told(node: fx.Node) -> dict[str, Any]:
     """Named arguments, without those that are the default anyway."""
-    if not callable(node.target):
+    if not node.kwargs or not callable(node.target):
         return dict(node.kwargs)
     try:
         known = inspect.signature(node.target).parameters
@@ -192,23 +220,11 @@ def _function(target: Any) -> str:
     raise InputError(f"function {name or target!r} cannot be written as plain source: it is none of torch's")
 
 
-def _index(index: Any, value: Any) -> str:
-    """What stands between the brackets: ":, ::2"."""
-    if isinstance(index, tuple) and index:
-        return ", ".join(_index(part, value) for part in index)
-    if isinstance(index, slice):
-        start, stop, step = ("" if part is None else value(part) for part in (index.start, index.stop, index.step))
-        return f"{start}:{stop}" + (f":{step}" if step else "")
-    return value(index)
-
-
-def _constant(constant: Any, value: Any) -> str:
+def _constant(constant: Any) -> str:
     if constant is ...:
         return "..."
     if isinstance(constant, float) and not math.isfinite(constant):
         return f'float("{constant}")'
     if constant is None or isinstance(constant, bool | int | float | str | torch.dtype):
         return repr(constant)
-    if isinstance(constant, slice):
-        return f"slice({', '.join(value(part) for part in (constant.start, constant.stop, constant.step))})"
     raise InputError(f"constant {constant!r} cannot be written as plain source")

@@ -24,8 +24,8 @@ _RELUS = (F.relu, torch.relu)
 class _Proxy(fx.Proxy):
     """Stands for a tensor while tracing, and says that it is one: signatures may be checked at run time."""
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return Tensor
 
 
