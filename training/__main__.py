@@ -1,4 +1,4 @@
-"""`python -m training validate|resume|data|audit …`."""
+"""`python -m training validate|resume|export|data|audit …`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def _resume(arguments: list[str]) -> None:
     print(f"run folder: {resume(Path(arguments[0]))}")
 
 
+def _export(arguments: list[str]) -> None:
+    from training.export_command import export_run
+
+    export_run(arguments)
+
+
 def _data(arguments: list[str]) -> None:
     from training.data_command import data
 
@@ -49,7 +55,7 @@ def _preset_name(arguments: list[str], default: str) -> str:
 
 
 #: Imported only when called, so that help is quick and an interruption during the imports is met as any other.
-COMMANDS = {"validate": _validate, "resume": _resume, "data": _data, "audit": _audit}
+COMMANDS = {"validate": _validate, "resume": _resume, "export": _export, "data": _data, "audit": _audit}
 
 
 def main() -> int:

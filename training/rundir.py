@@ -29,7 +29,7 @@ import torch
 from training.checkpoint import Checkpoints
 from training.errors import InputError
 
-__all__ = ["RunFolder", "environment", "write_atomically", "write_json"]
+__all__ = ["RunFolder", "environment", "read_json", "write_atomically", "write_json"]
 
 
 _LOCK = ".lock"
@@ -48,6 +48,20 @@ def write_json(path: Path, value: Any) -> None:
     if len(text) < 20_000:
         text = json.dumps(value, ensure_ascii=False, indent=1)
     write_atomically(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """What a file holds as JSON; None if it is not there.
+
+    Raises:
+        InputError: if it is no JSON.
+    """
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
 
 
 class RunFolder:
@@ -85,18 +99,8 @@ class RunFolder:
         write_json(self.path / name, value)
 
     def read(self, name: str) -> Any:
-        """What `name` holds as JSON; None if it is not there.
-
-        Raises:
-            InputError: if it is no JSON.
-        """
-        path = self.path / name
-        if not path.exists():
-            return None
-        try:
-            return json.loads(path.read_text())
-        except ValueError as error:
-            raise InputError(f"{path} is damaged: {error}") from None
+        """What `name` holds as JSON; see `read_json`."""
+        return read_json(self.path / name)
 
     def scalars(self, **values: object) -> None:
         """Append one line to scalars.jsonl."""

@@ -13,9 +13,7 @@ __all__ = ["TOLERANCE", "check_agreement"]
 TOLERANCE = 1e-5
 
 
-def check_agreement(
-    name: str, got: Float32[Tensor, "batch classes"], expected: Float32[Tensor, "batch classes"]
-) -> float:
+def check_agreement(name: str, got: Float32[Tensor, ...], expected: Float32[Tensor, "batch classes"]) -> float:
     """The largest difference, in units of the largest logit expected (of 1 where that is smaller).
 
     Single precision keeps seven digits of the largest numbers in a sum, so the size of the logits is the scale.

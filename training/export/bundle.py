@@ -9,6 +9,7 @@ README.md             the same for people, and how to load them
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,13 @@ def export(
         inputs = inputs_of(source)
         structure = structure_of(shrunken, inputs.shape, full)
         title = f"{name}, pruned while it trained on {source.name}."
-        written = plain(shrunken, inputs, source.classes, title)
-        loaded = _write(written, inputs.shape, partial)
         images = next(source.test_batches(_COMPARED))[0].cpu()
-        agreement = _agreement(partial, loaded, images, masked(images))
+        expected = masked(images)
+        loaded = _write_plain(plain(shrunken, inputs, source.classes, title), partial)
+        agreement = {"network.py": _compare("network.py", loaded, images, expected)}
+        path = partial / "network.onnx"
+        write_onnx(loaded, inputs.shape, path)
+        agreement[path.name] = _compare(path.name, functools.partial(run_onnx, path), images, expected)
         about = {
             "network": name,
             "data": source.provenance,
@@ -105,29 +109,24 @@ def export(
     return folder
 
 
-def _write(written: Plain, shape: tuple[int, int, int], folder: Path) -> nn.Module:
-    """Write source, weights and ONNX file, and load the network again from the first two."""
+def _write_plain(written: Plain, folder: Path) -> nn.Module:
+    """Write source and weights, and load the network again from the two files."""
     from safetensors.torch import load_file, save
 
-    (folder / "network.py").write_text(written.source)
-    (folder / "weights.safetensors").write_bytes(save(written.weights, metadata={"format": "pt"}))
-    loaded = load(Plain((folder / "network.py").read_text(), load_file(folder / "weights.safetensors")))
-    write_onnx(loaded, shape, folder / "network.onnx")
-    return loaded
+    source, weights = folder / "network.py", folder / "weights.safetensors"
+    source.write_text(written.source)
+    weights.write_bytes(save(written.weights, metadata={"format": "pt"}))
+    return load(Plain(source.read_text(), load_file(weights)))
 
 
-def _agreement(
-    folder: Path, loaded: nn.Module, images: Float32[Tensor, "batch c h w"], expected: Float32[Tensor, "batch classes"]
-) -> dict[str, float]:
-    """Largest differences of both files' outputs, for all images together and for one alone."""
-    outputs: dict[str, Callable[[Tensor], Tensor]] = {
-        "network.py": loaded,
-        "network.onnx": lambda part: run_onnx(folder / "network.onnx", part),
-    }
-    return {
-        name: max(check_agreement(name, compute(images[:n]), expected[:n]) for n in (len(images), 1))
-        for name, compute in outputs.items()
-    }
+def _compare(
+    name: str,
+    compute: Callable[[Tensor], Tensor],
+    images: Float32[Tensor, "batch c h w"],
+    expected: Float32[Tensor, "batch classes"],
+) -> float:
+    """The largest difference of a file's outputs, for all images together and for one alone."""
+    return max(check_agreement(name, compute(images[:n]), expected[:n]) for n in (len(images), 1))
 
 
 def _complexity(structure: Structure, full: Structure | None) -> dict[str, int | None]:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
+from training.errors import InputError
+
 __all__ = ["OPSET", "run_onnx", "write_onnx"]
 
 #: Version of ONNX's operators, from 2023: the one PyTorch's exporter writes by itself, with no conversion behind it.
@@ -52,13 +54,22 @@ def write_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> N
 
 
 def run_onnx(path: Path, images: Float32[Tensor, "batch c h w"]) -> Float32[Tensor, "batch classes"]:
-    """The logits that the file computes. Needs onnxruntime."""
+    """The logits that the file computes. Needs onnxruntime.
+
+    Raises:
+        InputError: for a file that it cannot run, or not for this many images.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        [logits] = session.run(["logits"], {"images": images.numpy()})
+    except Exception as error:  # its own kinds, which it does not export
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path.name} cannot be run on {len(images)} images: {reason}") from error
+    return torch.from_numpy(logits)
 
 
 @contextmanager

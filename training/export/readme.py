@@ -32,7 +32,7 @@ session = onnxruntime.InferenceSession("network.onnx")
 
 def readme(about: dict[str, Any]) -> str:
     """The text, from what `export.json` holds."""
-    given, complexity, accuracy = about["input"], about["complexity"], about["accuracy"]
+    given, complexity, accuracy, run = about["input"], about["complexity"], about["accuracy"], about["run"]
     shape = ", ".join(map(str, given["shape"]))
     lines = [
         f"# {about['network']}, pruned while it trained",
@@ -42,6 +42,7 @@ def readme(about: dict[str, Any]) -> str:
         " as it is here.",
         f"- Multiply–accumulates an image: {_share(complexity['macs'], complexity['macs_full'])}; parameters:"
         f" {_share(complexity['parameters'], complexity['parameters_full'])}.",
+        *_training(run),
         f"- Gates that are on: {about['gates']['left']} of {about['gates']['at_start']}.",
         f"- Input: images [batch, {shape}], {given['units']}; normalised, channel by channel, with mean"
         f" {_numbers(given['mean'])} and deviation {_numbers(given['std'])}.",
@@ -66,6 +67,14 @@ def readme(about: dict[str, Any]) -> str:
         f"Made with `{about['command']}`; `export.json` has all of this as data.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _training(run: dict[str, Any]) -> list[str]:
+    """How it was trained, as far as that is known."""
+    if "step" not in run:
+        return []
+    unfinished = "" if run["step"] >= run["steps"] else f" of {run['steps']}: the run is not finished"
+    return [f"- Trained for {run['step']} steps{unfinished}, by `{run['command']}`."]
 
 
 def _share(count: int, full: int | None) -> str:
