@@ -212,6 +212,15 @@ class Own(nn.Module):
         return self.run(self, x)
 
 
+def test_what_is_read_twice_is_computed_once():
+    def square(net, x):
+        hidden = net.layer(x)
+        return hidden * hidden
+
+    made, _ = assert_same(Own(square).eval(), torch.randn(2, 3))
+    assert made.source.endswith("        x = self.layer(images)\n        return x * x\n"), made.source
+
+
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
