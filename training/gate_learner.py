@@ -156,6 +156,7 @@ class GateLearner:
         return {
             "theta": self.gates.theta.detach(),
             "origin": self.gates.origin,
+            "total": self.gates.total,
             "tracker": self.tracker.state_dict(),
             "masks": self._masks.get_state(),
             "rho": self._rho,
@@ -166,7 +167,12 @@ class GateLearner:
         """Give a full network the shapes that the saved one had, and take over its gates' state.
 
         The weights' and the optimizer's states can be loaded only after this.
+
+        Raises:
+            ValueError: for the state of a network with another number of gates.
         """
+        if state["total"] != self.gates.total:
+            raise ValueError(f"total must be {self.gates.total} gates, as this network has; got {state['total']}")
         self._follow(restore(self.network, self.optimizer, self.gates, state["origin"]))
         with torch.no_grad():
             self.gates.theta.copy_(state["theta"])

@@ -15,7 +15,7 @@ from training.config import Validate
 from training.dataset import from_bytes
 from training.image_files import list_shards
 from training.imagenet import ImageNet, load_imagenet
-from training.loop import train
+from training.loop import Hooks, Training
 from training.networks import ResNet
 from training.progress import Progress
 from training.source import Source
@@ -344,7 +344,7 @@ def test_is_found_by_name_and_trained_on(tmp_path, monkeypatch):
     config = Validate(epochs=2, batch=4, lr=0.01)
     network = ResNet(8, 4, channels=small.shape[0], classes=small.classes)
     with Progress("training", 6) as progress:
-        trained = train(config, network, small, progress, lambda **scalars: None)
+        trained = Training(config, network, small, gated=False).run(progress, Hooks())
     assert trained.steps == 6 and 0 <= trained.accuracy <= 1
 
 
