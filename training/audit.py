@@ -12,50 +12,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from training.rules import RULES, first_flags, first_step
+from training.fates import fates
+from training.rules import RULES, first_flags
 
-__all__ = ["ALIVE", "DEAD", "REVIVED", "Fate", "Row", "as_text", "audit", "fates", "judge"]
-
-DEAD = 0.01  # a gate is dead from the moment θ falls to this level for the rest of the run
-ALIVE = 0.5  # a gate that ends above it ended alive
-REVIVED = 0.1  # a gate that was at DEAD and rises above this came back
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What became of each gate. Arrays are [gate].
-
-    Attributes:
-        dead: θ ≤ 0.01 at the end.
-        alive: θ > 0.5 at the end.
-        death: step from which θ stayed at or below 0.01 to the end; −1 if it did not end dead.
-        touched: first step with θ ≤ 0.01, −1 for none.
-        revived: last step with θ > 0.1 after `touched`, −1 for none.
-    """
-
-    dead: Bool[np.ndarray, " gate"]
-    alive: Bool[np.ndarray, " gate"]
-    death: Int[np.ndarray, " gate"]
-    touched: Int[np.ndarray, " gate"]
-    revived: Int[np.ndarray, " gate"]
-
-
-def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]) -> Fate:
-    """Judge every gate by its whole path."""
-    low = theta <= DEAD
-    dead = low[-1]
-    stays = np.flip(np.logical_and.accumulate(np.flip(low, 0), 0), 0)  # low from here to the end
-
-    touched = first_step(steps, low)
-    again = (theta > REVIVED) & (steps[:, None] > touched) & (touched >= 0)
-    last = len(steps) - 1 - np.flip(again, 0).argmax(0)
-    return Fate(
-        dead=dead,
-        alive=theta[-1] > ALIVE,
-        death=first_step(steps, stays),
-        touched=touched,
-        revived=np.where(again.any(0), steps[last], -1),
-    )
+__all__ = ["Row", "as_text", "audit", "judge"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +29,7 @@ class Row:
         flagged: how many it flagged.
         caught: flagged, and ended dead without coming back.
         wrong: flagged, and then came back from zero or ended alive.
-        undecided: flagged, and ended in between (0.01 < θ ≤ 0.5).
+        undecided: flagged, and ended in between (0.02 < θ < 0.98) without coming back: neither right nor wrong.
         lead: median over the caught of (death − flag) in steps; None where nothing was caught.
     """
 
@@ -126,8 +86,7 @@ def judge(
         if layers and rule.units_only:
             continue
         flagged = chosen & (flag >= 0)
-        wrong = flagged & (fate.alive | (fate.revived > flag))
-        caught = flagged & fate.dead & ~wrong
+        wrong, caught = chosen & fate.wrong(flag), chosen & fate.caught(flag)
         leads = (fate.death - flag)[caught]
         rows.append(
             Row(

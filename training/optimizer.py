@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from training.errors import InputError
 
-__all__ = ["ProjectedSGD", "cosine", "gate_rate", "weight_optimizer"]
+__all__ = ["ProjectedSGD", "cosine", "effective_step", "gate_rate", "rate_of", "weight_optimizer"]
 
 
 def weight_optimizer(
@@ -57,7 +57,22 @@ def gate_rate(optimizer: torch.optim.Optimizer, gate_lr: float) -> float:
     lr, momentum, _, dampening, nesterov, maximize = settings.pop()
     if dampening or nesterov or maximize:
         raise InputError("SGD with dampening, nesterov or maximize is not covered by the theory")
-    return gate_lr * (1 - momentum) / lr
+    return rate_of(gate_lr, lr=lr, momentum=momentum)
+
+
+def rate_of(gate_lr: float, *, lr: float, momentum: float) -> float:
+    """r = gate_lr / (lr / (1 − momentum)), from the settings of momentum SGD.
+
+    Example:
+        >>> round(rate_of(0.5, lr=0.1, momentum=0.9), 6)
+        0.5
+    """
+    return gate_lr / effective_step(lr, momentum)
+
+
+def effective_step(lr: float, momentum: float) -> float:
+    """h = lr/(1 − momentum), by which one step of momentum SGD advances the ODE's time."""
+    return lr / (1 - momentum)
 
 
 class ProjectedSGD:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -12,9 +12,10 @@ from jaxtyping import Bool, Int
 
 from training.certificates import with_branch
 from training.errors import InputError
+from training.fates import first_step
 from training.tracker import Record
 
-__all__ = ["RULES", "Rule", "first_flags", "first_step", "removable", "rule"]
+__all__ = ["RULES", "Rule", "first_flags", "flag_masks", "removable", "rule", "threshold"]
 
 #: A whole history [step, gate], or one record [gate]: a rule reads either.
 Columns: TypeAlias = xr.Dataset | Record
@@ -28,23 +29,26 @@ class Rule:
         name: as the table prints it.
         flags: which gates the rule would prune: history → [step, gate], record → [gate].
         units_only: the rule does not speak about branches.
+        system: of a certificate, the system whose bound on η it rests on; None for a plain threshold.
     """
 
     name: str
     flags: Callable[[Columns], Bool[np.ndarray, "*step gate"]]
     units_only: bool = False
+    system: Literal["linear", "bilinear"] | None = None
 
 
-def _threshold(level: float) -> Rule:
+def threshold(level: float) -> Rule:
+    """The plain rule θ < level."""
     return Rule(f"θ < {level:g}", lambda seen: np.asarray(seen.theta) < level)
 
 
 #: Certificates first, then the plain thresholds they are compared with.
 RULES: tuple[Rule, ...] = (
-    Rule("box", lambda seen: np.asarray(seen.in_box)),
-    Rule("half-plane", lambda seen: np.asarray(seen.margin) < 0),
-    Rule("bilinear", lambda seen: np.asarray(seen.margin_bilinear) < 0, units_only=True),
-    *(_threshold(level) for level in (0.5, 0.1, 0.05, 0.01)),
+    Rule("box", lambda seen: np.asarray(seen.in_box), system="linear"),
+    Rule("half-plane", lambda seen: np.asarray(seen.margin) < 0, system="linear"),
+    Rule("bilinear", lambda seen: np.asarray(seen.margin_bilinear) < 0, units_only=True, system="bilinear"),
+    *(threshold(level) for level in (0.5, 0.1, 0.05, 0.01)),
 )
 
 
@@ -73,8 +77,16 @@ def removable(name: str, record: Record, is_layer: Bool[np.ndarray, " gate"]) ->
     return np.where(is_layer, rule("half-plane").flags(record), flags) if chosen.units_only else flags
 
 
-def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"]:
-    """Step at which each rule first flags each gate, −1 for never.
+def first_flags(history: xr.Dataset, warmup: int, rules: Sequence[Rule] = RULES) -> Int[np.ndarray, "rule gate"]:
+    """Step at which each rule first flags each gate, −1 for never. Arguments are those of `flag_masks`."""
+    masks = flag_masks(history, warmup, rules)
+    return np.stack([first_step(history.step.values, mask) for mask in masks])
+
+
+def flag_masks(
+    history: xr.Dataset, warmup: int, rules: Sequence[Rule] = RULES
+) -> list[Bool[np.ndarray, "step gate"]]:
+    """For each rule, at which records it would prune which gates.
 
     A unit goes with its branch: under every rule, certificate or threshold, a unit is also flagged where the gate of
     its branch is. (The margins in the history have this already.)
@@ -82,15 +94,8 @@ def first_flags(history: xr.Dataset, warmup: int) -> Int[np.ndarray, "rule gate"
     Args:
         history: of a run, from `training.history.open_history`.
         warmup: no rule, certificate or threshold, flags before this step.
+        rules: which.
     """
-    steps = history.step.values
-    late = (steps >= warmup)[:, None]
-    holder = history.holder.values
-    masks = [each.flags(history) for each in RULES]
-    masks = [with_branch(mask, holder, history.cost.values) & late for mask in masks]
-    return np.stack([first_step(steps, mask) for mask in masks])
-
-
-def first_step(steps: Int[np.ndarray, " step"], mask: Bool[np.ndarray, "step gate"]) -> Int[np.ndarray, " gate"]:
-    """The step of each gate's first record in the mask, −1 for none."""
-    return np.where(mask.any(0), steps[mask.argmax(0)], -1)
+    late = (history.step.values >= warmup)[:, None]
+    holder, cost = history.holder.values, history.cost.values
+    return [with_branch(each.flags(history), holder, cost) & late for each in rules]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from training.audit import ALIVE, DEAD, REVIVED, as_text, audit, fates
+from training.audit import as_text, audit
+from training.fates import ALIVE, DEAD, REVIVED, SETTLED, fates, settled
 from training.paths import gate_paths
 from training.rules import RULES, first_flags
 
@@ -60,7 +61,7 @@ def slow_verdict(flag, steps, theta):
         if touched and value > np.float32(REVIVED) and step > flag:
             came_back = True
         touched = touched or value <= np.float32(DEAD)
-    if came_back or theta[-1] > ALIVE:
+    if came_back or theta[-1] >= np.float32(ALIVE):
         return "wrong", None
     if theta[-1] > np.float32(DEAD):
         return "undecided", None
@@ -72,7 +73,7 @@ def slow_verdict(flag, steps, theta):
 
 paths = st.tuples(st.integers(1, 8), st.integers(1, 5)).flatmap(
     lambda shape: st.tuples(
-        hnp.arrays(np.float32, shape, elements=st.sampled_from([0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.6, 1.0])),
+        hnp.arrays(np.float32, shape, elements=st.sampled_from([0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 0.97, 0.98, 1.0])),
         hnp.arrays(np.float32, shape, elements=st.sampled_from([-1, -0.2, 0, 0.3])),
         hnp.arrays(bool, shape),
         hnp.arrays(bool, shape[1]),
@@ -136,9 +137,13 @@ KNOWN = {  # path at steps 10, 20, …, 80 → (caught, wrong, undecided) by a c
     "came back before it was flagged": ([0.0, 0.2, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0], (1, 0, 0)),
     "stays alive": ([0.9, 0.9, 0.8, 0.8, 0.9, 1.0, 1.0, 1.0], (0, 1, 0)),
     "undecided": ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.4], (0, 0, 1)),
+    "just dead": ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.1, 0.02], (1, 0, 0)),
+    "not quite dead": ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.1, 0.021], (0, 0, 1)),
+    "not quite alive": ([0.9, 0.8, 0.7, 0.8, 0.9, 0.9, 0.97, 0.979], (0, 0, 1)),
+    "just alive": ([0.9, 0.8, 0.7, 0.8, 0.9, 0.9, 0.97, 0.98], (0, 1, 0)),
 }
 DEATHS = {"dies": 50, "dies late": 80, "comes back and dies again": 70, "trembles near zero": 80}
-DEATHS["came back before it was flagged"] = 50
+DEATHS |= {"came back before it was flagged": 50, "just dead": 80}
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -150,6 +155,13 @@ def test_known_fates(name):
     assert (row.flagged, (row.caught, row.wrong, row.undecided)) == (1, verdict)
     assert row.dead == (name in DEATHS)
     assert row.lead == (DEATHS[name] - 30 if verdict[0] else None)
+
+
+@given(hnp.arrays(np.float32, 6, elements=st.floats(0, 1, width=32)))
+def test_a_gate_is_settled_exactly_where_it_is_dead_or_alive(theta):
+    fate = fates(np.array([10]), theta[None])
+    assert (settled(theta) == (fate.dead | fate.alive)).all()
+    assert (settled(theta) == (np.minimum(theta, np.float32(1) - theta) <= SETTLED + 1e-7)).all()
 
 
 @pytest.mark.parametrize("warmup", [25, 30])

@@ -1,0 +1,81 @@
+"""What the headroom m buys: false flags, caught share and lead against m, recomputed from a stored history.
+
+The history's couplings are the window maximum times the run's own factor f, so the certificates with headroom m are
+those of the coupling times m/f. Whoever prunes at `gate.headroom ≥ m` removes exactly the gates flagged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from training.certificates import Certificates, certify, own_certificates
+from training.errors import InputError
+from training.evidence.couplings import bound
+from training.evidence.growth import HEADROOMS
+from training.evidence.pool import Flagged, flagged, summary
+from training.evidence.runs import ShadowRun
+from training.rules import RULES, first_flags
+
+__all__ = ["CERTIFICATES", "calibration", "certificates_at", "history_at"]
+
+#: The rules that have a headroom.
+CERTIFICATES = tuple(rule for rule in RULES if rule.system is not None)
+
+
+def certificates_at(run: ShadowRun, headroom: float, *, own: bool = False) -> Certificates:
+    """Every gate's certificates at every record, had the safety factor been `headroom`. [step, gate]
+
+    Args:
+        run: a shadow run.
+        headroom: m > 0.
+        own: leave out what units have through their branch.
+
+    Raises:
+        InputError: for m ≤ 0.
+    """
+    if not 0 < headroom < np.inf:
+        raise InputError(f"headroom must be > 0 and finite; got {headroom}")
+    history, scale = run.history, headroom / run.factor
+    cost = run.values("cost")
+    found = own_certificates(
+        decay=run.decay,
+        rate=run.rate,
+        coupling=bound(history, "linear") * scale,
+        coupling_bilinear=bound(history, "bilinear") * scale,
+        cost=cost,
+        **{name: run.values(name) for name in ("rho_in", "rho", "theta")},
+        is_layer=history.is_layer.values,
+    )
+    return found if own else certify(found, history.holder.values, cost)
+
+
+def history_at(run: ShadowRun, headroom: float) -> xr.Dataset:
+    """The run's history with the certificates of another safety factor in place of its own."""
+    found = certificates_at(run, headroom)._asdict()
+    return run.history.assign({name: (("step", "gate"), values) for name, values in found.items()})
+
+
+def calibration(runs: Sequence[ShadowRun], headrooms: Sequence[float] = HEADROOMS) -> list[dict[str, Any]]:
+    """One row for each kind, certificate and m, all runs together: rates with intervals, lead.
+
+    Args:
+        runs: at least one.
+        headrooms: the m, each > 0.
+    """
+    rows = []
+    for m in headrooms:
+        flags = []
+        for run in runs:
+            history = history_at(run, m)
+            flags.append(first_flags(history, run.warmup, CERTIFICATES))
+        for i, rule in enumerate(CERTIFICATES):
+            for kind in ("units", "layers"):
+                if kind == "layers" and rule.units_only:
+                    continue
+                parts: list[Flagged] = [flagged(run, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
+                rows.append({"kind": kind, "rule": rule.name, "headroom": m, **summary(parts)})
+    return rows

@@ -1,0 +1,130 @@
+"""What a rule flagged in each run and what became of it, and the same over several runs with intervals.
+
+How gates count: *caught* flagged and dead at the end; *wrong* flagged and alive at the end or back from zero;
+*undecided* flagged and settled nowhere. Shares: caught of the dead; wrong of the decided (caught + wrong), since an
+undecided gate is neither right nor wrong. A gate that was dead before its rule spoke is caught, with the negative lead
+that this means, and stays in the median.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from training.evidence.runs import ShadowRun
+from training.evidence.statistics import bootstrap, clopper_pearson
+from training.fates import fates
+
+__all__ = ["Flagged", "best_threshold", "flagged", "median_lead", "summary", "wrong_share"]
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """One rule in one run, over its gates of one kind.
+
+    Attributes:
+        gates: how many there are.
+        dead: how many ended dead.
+        flagged: how many the rule flagged.
+        caught: of these, ended dead without coming back.
+        wrong: of these, ended alive or came back from zero.
+        leads: steps from flag to death of the caught. [caught]
+    """
+
+    gates: int
+    dead: int
+    flagged: int
+    caught: int
+    wrong: int
+    leads: Float[np.ndarray, " caught"]
+
+
+def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagged:
+    """Judge a rule's flags in one run.
+
+    Args:
+        run: a shadow run.
+        flag: step at which the rule first flagged each gate, −1 for never.
+        kind: "units" or "layers".
+    """
+    fate = fates(run.history.step.values, run.history.theta.values)
+    chosen = run.history.is_layer.values == (kind == "layers")
+    caught = chosen & fate.caught(flag)
+    return Flagged(
+        gates=int(chosen.sum()),
+        dead=int((chosen & fate.dead).sum()),
+        flagged=int((chosen & (flag >= 0)).sum()),
+        caught=int(caught.sum()),
+        wrong=int((chosen & fate.wrong(flag)).sum()),
+        leads=(fate.death - flag)[caught].astype(np.float64),
+    )
+
+
+def median_lead(parts: Sequence[Flagged]) -> float | None:
+    """Median lead over the caught of all runs; None where nothing was caught."""
+    leads = np.concatenate([part.leads for part in parts]) if parts else np.empty(0)
+    return float(np.median(leads)) if len(leads) else None
+
+
+def wrong_share(parts: Sequence[Flagged]) -> float | None:
+    """Wrong of the decided; None where nothing was decided."""
+    wrong, caught = sum(part.wrong for part in parts), sum(part.caught for part in parts)
+    return wrong / (wrong + caught) if wrong + caught else None
+
+
+def caught_share(parts: Sequence[Flagged]) -> float | None:
+    """Caught of the dead; None where nothing died."""
+    dead = sum(part.dead for part in parts)
+    return sum(part.caught for part in parts) / dead if dead else None
+
+
+def summary(parts: Sequence[Flagged]) -> dict[str, Any]:
+    """All runs together: counts, shares with exact intervals and with intervals over runs, median lead."""
+    names = ("gates", "dead", "flagged", "caught", "wrong")
+    total = {name: sum(getattr(part, name) for part in parts) for name in names}
+    decided = total["caught"] + total["wrong"]
+    return {
+        **total,
+        "undecided": total["flagged"] - decided,
+        "early": int(sum((part.leads > 0).sum() for part in parts)),
+        "caught_share": caught_share(parts),
+        "caught_interval": clopper_pearson(total["caught"], total["dead"]),
+        "caught_interval_over_runs": bootstrap(parts, caught_share),
+        "wrong_share": wrong_share(parts),
+        "wrong_interval": clopper_pearson(total["wrong"], decided),
+        "wrong_interval_over_runs": bootstrap(parts, wrong_share),
+        "lead": median_lead(parts),
+        "lead_interval_over_runs": bootstrap(parts, median_lead),
+    }
+
+
+def best_threshold(
+    certificate: Sequence[Flagged], thresholds: dict[str, Sequence[Flagged]]
+) -> dict[str, Any] | None:
+    """The plain threshold with the longest median lead among those with no larger share of wrong flags.
+
+    Args:
+        certificate: what the certificate did, one entry a run.
+        thresholds: the same of each plain rule.
+
+    Returns:
+        Its name, shares and lead, and `lead_ratio`, the certificate's median lead over its own (None unless both are
+        positive: a ratio to a rule that is never early says nothing). None where no threshold qualifies.
+    """
+    own, lead = wrong_share(certificate), median_lead(certificate)
+    if own is None or lead is None:
+        return None
+    fit = []
+    for name, parts in thresholds.items():
+        share, other = wrong_share(parts), median_lead(parts)
+        if share is not None and other is not None and share <= own:
+            fit.append((other, name, share, caught_share(parts)))
+    if not fit:
+        return None
+    other, name, share, caught = max(fit)
+    ratio = lead / other if lead > 0 and other > 0 else None
+    return {"rule": name, "wrong_share": share, "caught_share": caught, "lead": other, "lead_ratio": ratio}

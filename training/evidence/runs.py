@@ -1,0 +1,100 @@
+"""A finished shadow run as the analyses see it: its history, the constants of its ODE, and the ODE's clock."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from training.errors import InputError
+from training.history import open_history
+from training.optimizer import cosine, effective_step, rate_of
+
+__all__ = ["ShadowRun", "ode_time", "open_run"]
+
+
+@dataclass(frozen=True)
+class ShadowRun:
+    """A run in which nothing was removed.
+
+    Attributes:
+        name: what reports call it.
+        history: from `training.history.open_history`.
+        time: the ODE's time at each record, [step].
+        steps: optimizer steps of the whole run.
+        warmup: no rule flags before this step.
+        factor: safety factor that is contained in the history's couplings.
+        decay: λ.
+        rate: r.
+        settings: config.json.
+    """
+
+    name: str
+    history: xr.Dataset
+    time: Float[np.ndarray, " step"]
+    steps: int
+    warmup: int
+    factor: float
+    decay: float
+    rate: float
+    settings: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, the unit of replication."""
+        return int(self.settings["seed"])
+
+    def values(self, name: str) -> np.ndarray:
+        """A column of the history in double precision, [step, gate]."""
+        return np.asarray(self.history[name].values, dtype=np.float64)
+
+
+def ode_time(steps: np.ndarray, total: int, *, lr: float, momentum: float) -> np.ndarray:
+    """Time of the ODE at the records: lr/(1 − momentum) a step, with the cosine schedule.
+
+    A record is made before its own step moves anything: the record at step s has seen s − 1 steps.
+
+    Args:
+        steps: of the records, ≥ 1. [step]
+        total: steps of the whole run, over which the schedule runs.
+        lr: at the start.
+        momentum: in [0, 1).
+    """
+    each = [effective_step(lr, momentum) * cosine(step, total) for step in range(total)]
+    return np.concatenate([[0.0], np.cumsum(each)])[np.asarray(steps) - 1]
+
+
+def open_run(folder: Path) -> ShadowRun:
+    """Read a run folder.
+
+    Raises:
+        InputError: unless it holds a finished shadow run with a record after its warm-up.
+    """
+    for name in ("table.json", "config.json", "gates.zarr"):
+        if not (folder / name).exists():
+            raise InputError(f"{folder} is no finished run: it holds no {name}")
+    settings = json.loads((folder / "config.json").read_text())
+    if settings.get("mode", "shadow") != "shadow":
+        raise InputError(f"{folder} is a {settings['mode']} run: what it removed cannot be judged, name a shadow run")
+    steps = int(json.loads((folder / "table.json").read_text())["steps"])
+    history = open_history(folder / "gates.zarr").load()
+    warmup = settings["tracker"]["warmup"]
+    if not history.sizes["step"] or history.step.values[-1] < warmup:
+        raise InputError(f"{folder} has no record after its warm-up of {warmup} steps: nothing to judge")
+    lr, momentum = settings["lr"], settings["momentum"]
+    return ShadowRun(
+        name=folder.name,
+        history=history,
+        time=ode_time(history.step.values, steps, lr=lr, momentum=momentum),
+        steps=steps,
+        warmup=warmup,
+        factor=settings["tracker"]["factor"],
+        decay=settings["decay"],
+        rate=rate_of(settings["gate_lr"], lr=lr, momentum=momentum),
+        settings=settings,
+    )

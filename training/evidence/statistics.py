@@ -1,0 +1,93 @@
+"""Intervals: exact for shares, bootstrap over whole runs for everything that gates of one run have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from scipy.stats import beta
+
+from training.errors import InputError
+
+__all__ = ["LEVEL", "RESAMPLES", "bootstrap", "clopper_pearson"]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+
+Part = TypeVar("Part")
+
+
+def clopper_pearson(count: int, total: int, level: float = LEVEL) -> tuple[float, float] | None:
+    """The exact interval of a binomial share: it covers the true share with probability at least `level`.
+
+    The limits are the shares for which `count` or more, and `count` or fewer, successes have probability
+    (1 − level)/2 (Clopper and Pearson, Biometrika 26, 1934), found as quantiles of the beta distribution. Trials are
+    taken as independent; gates of one run are not quite, see `bootstrap` for the other reading.
+
+    Args:
+        count: successes, 0 to `total`.
+        total: trials, ≥ 0.
+        level: in (0, 1).
+
+    Returns:
+        (low, high); None without trials.
+
+    Raises:
+        InputError: for a value outside these ranges.
+
+    Example:
+        >>> [round(limit, 4) for limit in clopper_pearson(0, 300)]
+        [0.0, 0.0122]
+    """
+    if not 0 <= count <= total:
+        raise InputError(f"count must be in [0, total = {total}]; got {count}")
+    if not 0 < level < 1:
+        raise InputError(f"level must be in (0, 1); got {level}")
+    if total == 0:
+        return None
+    tail = (1 - level) / 2
+    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
+    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
+    return low, high
+
+
+def bootstrap(
+    parts: Sequence[Part],
+    statistic: Callable[[Sequence[Part]], float | None],
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Percentile interval of a statistic, whole runs being drawn with replacement.
+
+    Gates of one run share its weights, data order and schedule: more gates are not more evidence of the same kind as
+    more seeds, so that a run is drawn with all its gates or not at all.
+
+    Args:
+        parts: one entry a run.
+        statistic: of a list of runs; None where it is not defined for them, such draws are left out.
+        level: in (0, 1).
+        resamples: ≥ 1.
+        seed: of the draws, so that a report can be made again.
+
+    Returns:
+        (low, high); None with fewer than two runs, which say nothing about the spread between runs, or where the
+        statistic is not defined for a single draw.
+
+    Raises:
+        InputError: for a value outside these ranges.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level must be in (0, 1); got {level}")
+    if resamples < 1:
+        raise InputError(f"resamples must be ≥ 1; got {resamples}")
+    if len(parts) < 2:
+        return None
+    draws = np.random.default_rng(seed).integers(len(parts), size=(resamples, len(parts)))
+    found = [value for draw in draws if (value := statistic([parts[i] for i in draw])) is not None]
+    if not found:
+        return None
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
