@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 
-from training.fates import fates
-from training.rules import RULES, first_flags
+from training.evidence.assumptions import seen_broken, withdrawn
+from training.evidence.couplings import sources
+from training.fates import fates, first_step
+from training.rules import RULES, Rule, flag_masks
 
 __all__ = ["Row", "as_text", "audit", "judge"]
 
@@ -31,6 +33,9 @@ class Row:
         wrong: flagged, and then came back from zero or ended alive.
         undecided: flagged, and ended in between (0.02 < θ < 0.98) without coming back: neither right nor wrong.
         lead: median over the caught of (death − flag) in steps; None where nothing was caught.
+        withdrawn: of a certificate, flagged and at some later record no longer certified; None for a threshold.
+        broken: of a certificate, flagged and then measured beyond its bound on η or below its cost
+            (`training.evidence.assumptions`); None for a threshold.
     """
 
     rule: str
@@ -41,6 +46,8 @@ class Row:
     wrong: int
     undecided: int
     lead: float | None
+    withdrawn: int | None = None
+    broken: int | None = None
 
 
 def audit(history: xr.Dataset, warmup: int) -> dict[str, list[Row]]:
@@ -53,20 +60,16 @@ def audit(history: xr.Dataset, warmup: int) -> dict[str, list[Row]]:
     Raises:
         ValueError: if the history holds no record after the warm-up.
     """
-    steps, theta, is_layer = history.step.values, history.theta.values, history.is_layer.values
+    steps, is_layer = history.step.values, history.is_layer.values
     if not len(steps) or steps[-1] < warmup:
         raise ValueError(f"the run has no record after its warm-up of {warmup} steps: nothing to audit")
-    first = first_flags(history, warmup)
-    return {
-        "units": judge(steps, theta, first, ~is_layer),
-        "layers": judge(steps, theta, first, is_layer, layers=True),
-    }
+    masks = flag_masks(history, warmup)
+    return {"units": judge(history, masks, ~is_layer), "layers": judge(history, masks, is_layer, layers=True)}
 
 
 def judge(
-    steps: Int[np.ndarray, " time"],
-    theta: Float[np.ndarray, "time gate"],
-    first_flag: Int[np.ndarray, "rule gate"],
+    history: xr.Dataset,
+    masks: Sequence[Bool[np.ndarray, "step gate"]],
     chosen: Bool[np.ndarray, " gate"],
     *,
     layers: bool = False,
@@ -74,17 +77,18 @@ def judge(
     """One row a rule, over the gates in `chosen`.
 
     Args:
-        steps: of the records.
-        theta: probabilities at the records.
-        first_flag: step at which each rule first flagged each gate, −1 for never.
+        history: of a shadow run.
+        masks: at which records each rule flags which gates, from `training.rules.flag_masks`.
         chosen: the gates to count.
         layers: leave out the rules that speak about units only.
     """
-    fate = fates(steps, theta)
+    steps = history.step.values
+    fate = fates(steps, history.theta.values)
     rows = []
-    for rule, flag in zip(RULES, first_flag, strict=True):
+    for rule, mask in zip(RULES, masks, strict=True):
         if layers and rule.units_only:
             continue
+        flag = first_step(steps, mask)
         flagged = chosen & (flag >= 0)
         wrong, caught = chosen & fate.wrong(flag), chosen & fate.caught(flag)
         leads = (fate.death - flag)[caught]
@@ -98,20 +102,33 @@ def judge(
                 wrong=int(wrong.sum()),
                 undecided=int((flagged & ~wrong & ~caught).sum()),
                 lead=float(np.median(leads)) if len(leads) else None,
+                **_of_certificate(history, rule, mask, chosen),
             )
         )
     return rows
 
 
+def _of_certificate(
+    history: xr.Dataset, rule: Rule, mask: Bool[np.ndarray, "step gate"], chosen: Bool[np.ndarray, " gate"]
+) -> dict[str, int]:
+    """`withdrawn` and `broken` of a row; nothing for a threshold, which promises nothing."""
+    if rule.system is None:
+        return {}
+    counts = {"withdrawn": int((chosen & withdrawn(mask)).sum())}
+    if sources(history):  # else nothing was recorded that could be held against a bound
+        counts["broken"] = int((chosen & seen_broken(history, rule, mask)).sum())
+    return counts
+
+
 def as_text(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| rule | flagged | ended dead | caught | came back or ended alive | undecided | median lead (steps) |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| rule | flagged | ended dead | caught | came back or ended alive | undecided | median lead (steps)"
+        " | withdrawn | assumption broke |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        lead = "–" if row.lead is None else f"{row.lead:.0f}"
-        lines.append(
-            f"| {row.rule} | {row.flagged} | {row.dead} | {row.caught} | {row.wrong} | {row.undecided} | {lead} |"
-        )
+        last = ("–" if value is None else f"{value:.0f}" for value in (row.lead, row.withdrawn, row.broken))
+        counts = (row.flagged, row.dead, row.caught, row.wrong, row.undecided)
+        lines.append("| " + " | ".join([row.rule, *map(str, counts), *last]) + " |")
     return "\n".join(lines)
