@@ -86,12 +86,12 @@ def _of_kind(run: ShadowRun, system: System, kind: str) -> tuple[np.ndarray, np.
 
 
 def _summary(ratio: np.ndarray) -> dict[str, Any]:
-    """Quantiles are values that occurred (no mean of two, one of which may be ∞)."""
+    """Quantiles are values that occurred (no mean of two, one of which may be ∞); ∞ becomes None, JSON has none."""
     if not len(ratio):
         return {"count": 0, "quantiles": None, "beyond": None}
     found = np.quantile(ratio, QUANTILES, method="inverted_cdf")
     return {
         "count": len(ratio),
-        "quantiles": dict(zip(map(str, QUANTILES), found.tolist(), strict=True)),
+        "quantiles": {str(q): float(v) if np.isfinite(v) else None for q, v in zip(QUANTILES, found, strict=True)},
         "beyond": {f"{m:g}": float((ratio > m).mean()) for m in HEADROOMS},
     }

@@ -98,8 +98,15 @@ def summary(parts: Sequence[Flagged]) -> dict[str, Any]:
         "wrong_interval": clopper_pearson(total["wrong"], decided),
         "wrong_interval_over_runs": bootstrap(parts, wrong_share),
         "lead": median_lead(parts),
+        "lead_quartiles": _quartiles(parts),
         "lead_interval_over_runs": bootstrap(parts, median_lead),
     }
+
+
+def _quartiles(parts: Sequence[Flagged]) -> list[float] | None:
+    """First and third quartile of the leads: their distribution often has two humps, between which a median jumps."""
+    leads = np.concatenate([part.leads for part in parts])
+    return [float(value) for value in np.quantile(leads, [0.25, 0.75])] if len(leads) else None
 
 
 def best_threshold(

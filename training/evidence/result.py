@@ -1,0 +1,140 @@
+"""Several shadow runs put together: one JSON value with everything the tables say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from training.errors import InputError
+from training.evidence.breaks import breaks
+from training.evidence.calibration import CERTIFICATES, calibration
+from training.evidence.growth import growth
+from training.evidence.pool import best_threshold, flagged, summary
+from training.evidence.runs import ShadowRun
+from training.fates import settled
+from training.rules import first_flags, threshold
+
+__all__ = ["LEVELS", "evidence", "grouped"]
+
+#: Plain thresholds that a certificate is compared with.
+LEVELS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
+
+#: Settings in which runs of one group may differ: they say where and how, not what. The seed is the replication.
+WHERE = {"preset", "out", "data_folder", "seed", "seeds", "device", "threads", "ungated"}
+
+
+def grouped(runs: Sequence[ShadowRun]) -> list[tuple[dict[str, Any], list[ShadowRun]]]:
+    """The runs by their settings, each group with its settings.
+
+    Raises:
+        InputError: if a seed appears twice in a group, which would count one run as two.
+    """
+    groups: list[tuple[dict[str, Any], list[ShadowRun]]] = []
+    for run in runs:
+        what = {name: value for name, value in run.settings.items() if name not in WHERE}
+        for settings, members in groups:
+            if settings == what:
+                same = next((member for member in members if member.seed == run.seed), None)
+                if same is not None:
+                    raise InputError(f"{run.name} and {same.name} are the same settings and seed {run.seed}: name one")
+                members.append(run)
+                break
+        else:
+            groups.append((what, [run]))
+    return groups
+
+
+def evidence(runs: Sequence[ShadowRun], on_part: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Judge the runs, all together and by settings.
+
+    Args:
+        runs: at least one.
+        on_part: called after each part of the work, `2 + len(grouped(runs))` times at most.
+
+    Returns:
+        A JSON value: `runs`, one entry each; `all`, the pooled tables; `groups`, the same by settings, where there is
+        more than one; `gates`, every gate that came back, ended alive or is a refutation; `refutations`, their number.
+
+    Raises:
+        InputError: for no run, or one that is there twice.
+    """
+    if not runs:
+        raise InputError("runs must name at least one run folder; got none")
+    groups = grouped(runs)
+    judged = {id(run): [breaks(run, rule) for rule in CERTIFICATES] for run in runs}
+    on_part()
+    gates = [{"run": run.name, **entry} for run in runs for found in judged[id(run)] for entry in found["gates"]]
+    result: dict[str, Any] = {
+        "runs": [_run(run) for run in runs],
+        "refutations": sum(entry["verdict"] == "refutation" for entry in gates),
+        "all": _tables(runs, judged),
+        "groups": [],
+        "gates": gates,
+    }
+    on_part()
+    for settings, members in groups if len(groups) > 1 else []:
+        part = {"settings": settings, "seeds": [run.seed for run in members], **_tables(members, judged)}
+        result["groups"].append(part)
+        on_part()
+    return result
+
+
+def _run(run: ShadowRun) -> dict[str, Any]:
+    theta = run.history.theta.values[-1]
+    return {
+        "name": run.name,
+        "seed": run.seed,
+        "steps": run.steps,
+        "gates": len(theta),
+        "settled": float(np.mean(settled(theta))),
+        "settings": {name: value for name, value in run.settings.items() if name not in WHERE},
+    }
+
+
+def _tables(runs: Sequence[ShadowRun], judged: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
+    return {
+        "rules": _rules(runs),
+        "breaks": _breaks([judged[id(run)] for run in runs]),
+        "calibration": calibration(runs),
+        "growth": growth(runs) + growth(runs, "bilinear"),
+    }
+
+
+def _rules(runs: Sequence[ShadowRun]) -> list[dict[str, Any]]:
+    """Certificates with their best plain rival, then the plain thresholds."""
+    rules = (*CERTIFICATES, *(threshold(level) for level in LEVELS))
+    flags = [first_flags(run.history, run.warmup, rules) for run in runs]
+    rows = []
+    for kind in ("units", "layers"):
+        parts = {
+            rule: [flagged(run, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
+            for i, rule in enumerate(rules)
+        }
+        plain = {rule.name: part for rule, part in parts.items() if rule.system is None}
+        for rule, part in parts.items():
+            if kind == "layers" and rule.units_only:
+                continue
+            rival = best_threshold(part, plain) if rule.system is not None else None
+            rows.append({"kind": kind, "rule": rule.name, **summary(part), "best_threshold": rival})
+    return rows
+
+
+def _breaks(judged: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The counts of all runs added up, by kind and certificate."""
+    rows = []
+    for i, rule in enumerate(CERTIFICATES):
+        for kind in ("units", "layers"):
+            if kind == "layers" and rule.units_only:
+                continue
+            rows.append({"kind": kind, "rule": rule.name, **_sum([run[i][kind] for run in judged])})
+    return rows
+
+
+def _sum(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Add nested counts."""
+    return {
+        name: _sum([part[name] for part in parts]) if isinstance(value, dict) else sum(part[name] for part in parts)
+        for name, value in parts[0].items()
+    }

@@ -1,0 +1,180 @@
+"""The pooled evidence as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from training.evidence.breaks import VERDICTS
+
+__all__ = ["as_markdown"]
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """All tables of a result of `training.evidence.result.evidence`."""
+    runs = result["runs"]
+    lines = ["# Evidence from shadow runs", ""]
+    lines += _table(
+        ["run", "seed", "steps", "gates", "settled"],
+        [[run["name"], run["seed"], run["steps"], run["gates"], _share(run["settled"])] for run in runs],
+    )
+    lines += ["", f"Refutations: **{result['refutations']}**. {_HOW}", ""]
+    lines += _group(f"All {len(runs)} runs" if len(runs) > 1 else "The run", result["all"])
+    for group in result["groups"]:
+        seeds = ", ".join(map(str, group["seeds"]))
+        lines += _group(f"{_told_apart(group['settings'], result['groups'])} (seeds {seeds})", group)
+    return "\n".join(lines) + "\n"
+
+
+_HOW = (
+    "Gates that ended between 0.02 and 0.98 are undecided, neither right nor wrong; one that came back from zero is "
+    "wrong wherever it ended. Shares: caught of the dead, wrong of the decided. Intervals are exact (Clopper–Pearson, "
+    "95%) with gates as trials; leads have bootstrap intervals over whole runs, where there are several. A gate that "
+    "was dead before its rule spoke is caught, with a negative lead. Best threshold: the plain θ < t with the longest "
+    "median lead among those with no larger share of wrong flags."
+)
+
+
+def _group(title: str, group: dict[str, Any]) -> list[str]:
+    return [
+        f"## {title}",
+        "",
+        "### Rules",
+        "",
+        *_rules(group["rules"]),
+        "",
+        "### What certificates assumed",
+        "",
+        "Of the flagged: withdrawn later, an assumption seen to break, and of those that broke one and died all the "
+        "same. Of the wrong: which assumption.",
+        "",
+        *_breaks(group["breaks"]),
+        "",
+        "### Headroom m",
+        "",
+        *_calibration(group["calibration"]),
+        "",
+        "### Growth: largest coupling still to come over the bound at factor 1",
+        "",
+        *_growth(group["growth"]),
+        "",
+    ]
+
+
+def _rules(rows: Sequence[dict[str, Any]]) -> list[str]:
+    head = ["kind", "rule", "flagged", "dead", "caught", "of the dead", "wrong", "of the decided", "undecided"]
+    head += ["median lead", "quartiles", "best threshold (lead)", "ratio"]
+    return _table(head, [[row["kind"], row["rule"], *_counts(row), *_lead(row), *_rival(row)] for row in rows])
+
+
+def _counts(row: dict[str, Any]) -> list[Any]:
+    return [
+        row["flagged"],
+        row["dead"],
+        row["caught"],
+        _with(_share(row["caught_share"]), row["caught_interval"], _share),
+        row["wrong"],
+        _with(_share(row["wrong_share"]), row["wrong_interval"], _share),
+        row["undecided"],
+    ]
+
+
+def _lead(row: dict[str, Any]) -> list[str]:
+    quartiles = row["lead_quartiles"]
+    return [
+        _with(_number(row["lead"]), row["lead_interval_over_runs"], _number),
+        "–" if quartiles is None else " to ".join(map(_number, quartiles)),
+    ]
+
+
+def _rival(row: dict[str, Any]) -> list[str]:
+    rival = row["best_threshold"]
+    if rival is None:
+        return ["–", "–"]
+    ratio = rival["lead_ratio"]
+    return [f"{rival['rule']} ({_number(rival['lead'])})", "–" if ratio is None else f"{ratio:.1f}"]
+
+
+def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
+    head = ["kind", "rule", "flagged", "withdrawn", "broke", "broke and died", "wrong", *VERDICTS]
+    return _table(
+        head,
+        [
+            [
+                row["kind"],
+                row["rule"],
+                row["flagged"],
+                sum(row["withdrawn"].values()),
+                sum(row["broken"].values()),
+                row["broken"]["caught"],
+                row["wrong"],
+                *(row["verdicts"][name] for name in VERDICTS),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _calibration(rows: Sequence[dict[str, Any]]) -> list[str]:
+    head = ["kind", "rule", "m", "flagged", "dead", "caught", "of the dead", "wrong", "of the decided", "undecided"]
+    ordered = sorted(rows, key=lambda row: (row["kind"] == "layers", row["rule"], row["headroom"]))
+    return _table(
+        [*head, "median lead", "quartiles"],
+        [[row["kind"], row["rule"], f"{row['headroom']:g}", *_counts(row), *_lead(row)] for row in ordered],
+    )
+
+
+def _growth(rows: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [row for row in rows if row["count"]]
+    if not rows:
+        return ["No record after the warm-up has a later one."]
+    quantiles, beyond = list(rows[0]["quantiles"]), list(rows[0]["beyond"])
+    head = ["kind", "coupling", "age", "gates × records", *(f"{float(q):.0%}" for q in quantiles)]
+    return _table(
+        [*head, *(f"share > {m}" for m in beyond)],
+        [
+            [
+                row["kind"],
+                row["system"],
+                f"{row['from']:.0%} to {row['to']:.0%}",
+                row["count"],
+                *("∞" if row["quantiles"][q] is None else f"{row['quantiles'][q]:.2f}" for q in quantiles),
+                *(_share(row["beyond"][m]) for m in beyond),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _told_apart(settings: dict[str, Any], groups: Sequence[dict[str, Any]]) -> str:
+    """The settings that are not the same in all groups."""
+    flat = [_flat(group["settings"]) for group in groups]
+    own = _flat(settings)
+    return ", ".join(
+        f"{name} = {value}" for name, value in own.items() if any(other.get(name) != value for other in flat)
+    )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+        flat |= inner
+    return flat
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
+def _with(value: str, interval: Sequence[float] | None, show: Any) -> str:
+    return value if interval is None or value == "–" else f"{value} [{show(interval[0])}, {show(interval[1])}]"
