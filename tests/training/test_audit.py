@@ -73,7 +73,9 @@ def slow_verdict(flag, steps, theta):
 
 paths = st.tuples(st.integers(1, 8), st.integers(1, 5)).flatmap(
     lambda shape: st.tuples(
-        hnp.arrays(np.float32, shape, elements=st.sampled_from([0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 0.97, 0.98, 1.0])),
+        hnp.arrays(
+            np.float32, shape, elements=st.sampled_from([0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 0.97, 0.98, 1.0])
+        ),
         hnp.arrays(np.float32, shape, elements=st.sampled_from([-1, -0.2, 0, 0.3])),
         hnp.arrays(bool, shape),
         hnp.arrays(bool, shape[1]),

@@ -97,9 +97,7 @@ def withdrawn(mask: Bool[np.ndarray, "step gate"]) -> Bool[np.ndarray, " gate"]:
     return (np.logical_or.accumulate(mask, 0) & ~mask).any(0)
 
 
-def seen_broken(
-    history: xr.Dataset, rule: Rule, mask: Bool[np.ndarray, "step gate"]
-) -> Bool[np.ndarray, " gate"]:
+def seen_broken(history: xr.Dataset, rule: Rule, mask: Bool[np.ndarray, "step gate"]) -> Bool[np.ndarray, " gate"]:
     """Which gates that a certificate flagged later had its coupling or cost measured beyond the promise.
 
     A unit whose margin is its branch's is judged by its branch (with the constants of the ODE at hand, one that is

@@ -47,8 +47,6 @@ TOLERANCE = 0.01  # above the envelope: in θ, and as a share of a norm
 LEAP = 0.05  # beyond the ODE within one record, in the same units
 BORDERLINE = 1e-4  # margins closer to 0 than this are not told from 0 after storage
 
-NOT_ZERO = (Fate.ALIVE, Fate.DIVERGED, Fate.FAILED)  # ends of an envelope that a certificate excludes
-
 #: From the surest excuse to none. A gate with several promises is judged by the one with the least excuse.
 VERDICTS = ("coupling, certainly", "coupling, measured", "cost", "step", "drift", "not due", "refutation")
 
@@ -68,7 +66,8 @@ class Ledger:
         excess: how far above it was then (in θ, or as a share of a norm, whichever is more).
         leap: largest move beyond the ODE within one record, up to that step.
         fate: of the envelope, a `dynamics.flow.Fate` code.
-        left: θ of the envelope at the end of the time looked at.
+        left: θ of the envelope at the end of the time looked at; NaN where it cannot be computed.
+        escapes: whether the envelope does not end in zero, or there is no bound at all: what a certificate excludes.
     """
 
     coupling: Int[np.ndarray, " promise"]
@@ -82,6 +81,7 @@ class Ledger:
     leap: Float[np.ndarray, " promise"]
     fate: Int[np.ndarray, " promise"]
     left: Float[np.ndarray, " promise"]
+    escapes: Bool[np.ndarray, " promise"]
 
     @property
     def broken(self) -> Bool[np.ndarray, " promise"]:
@@ -96,7 +96,7 @@ class Ledger:
             self.cost >= 0,
             (self.motion >= 0) & (self.leap > LEAP),
             self.motion >= 0,
-            ~np.isin(self.fate, NOT_ZERO) & (self.left > TOLERANCE),
+            ~self.escapes & ~(self.left <= TOLERANCE),
         ]
         return np.select(tests, range(len(tests)), len(tests))
 
@@ -127,6 +127,7 @@ def ledger(run: ShadowRun, made: Promises, until: Int[np.ndarray, " promise"]) -
         leap=leap,
         fate=fate,
         left=left,
+        escapes=np.isin(fate, (Fate.ALIVE, Fate.DIVERGED)) | np.isinf(made.bound),
     )
 
 
@@ -260,9 +261,7 @@ def _with_unit_part(run: ShadowRun, made: Promises, found: Ledger, until: np.nda
             verdict[i] = VERDICTS.index("not due")
             continue
         begin = made.record[i] + (len(zero) - int(np.flip(~zero).argmax()) if not zero.all() else 0)
-        part = Promises(
-            gate, gate, np.array([begin]), "linear", np.zeros(1), run.values("cost")[begin, gate]
-        )
+        part = Promises(gate, gate, np.array([begin]), "linear", np.zeros(1), run.values("cost")[begin, gate])
         verdict[i] = ledger(run, part, np.array([last])).verdict()[0]
     return verdict
 
@@ -271,7 +270,7 @@ def _is_false(run: ShadowRun, rule: Rule, made: Promises, found: Ledger) -> np.n
     """Certificates whose bounding ODE ends alive, although their margin was clearly negative at the flag."""
     column = "margin_bilinear" if rule.system == "bilinear" else "margin"
     clear = run.values(column)[made.record, made.gate] < -BORDERLINE
-    return clear & np.isin(found.fate, NOT_ZERO)
+    return clear & found.escapes
 
 
 def _counts(kind: np.ndarray, outcome: np.ndarray, judged: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -109,9 +109,7 @@ def _quartiles(parts: Sequence[Flagged]) -> list[float] | None:
     return [float(value) for value in np.quantile(leads, [0.25, 0.75])] if len(leads) else None
 
 
-def best_threshold(
-    certificate: Sequence[Flagged], thresholds: dict[str, Sequence[Flagged]]
-) -> dict[str, Any] | None:
+def best_threshold(certificate: Sequence[Flagged], thresholds: dict[str, Sequence[Flagged]]) -> dict[str, Any] | None:
     """The plain threshold with the longest median lead among those with no larger share of wrong flags.
 
     Args:

@@ -1,0 +1,237 @@
+"""Gates that follow the bounding ODE, with assumptions that hold, or break by a known factor at a known step."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from simulated_run import follow, layer_run, shadow_run
+
+from dynamics import BilinearGate, LinearGate
+from training.evidence.assumptions import withdrawn
+from training.evidence.breaks import LEAP, VERDICTS, breaks
+from training.rules import RULES
+
+BOX, HALF_PLANE, BILINEAR = RULES[:3]
+BOUND, COST = 1.0, 0.5
+START = (0.3, 0.1)  # inside the half-plane (and the box) of these constants
+EDGE = (0.4, 0.3)  # just inside the half-plane, outside the box
+STEPS = 30
+
+
+def judged(run, rule=HALF_PLANE, kind="layers"):
+    found = breaks(run, rule)
+    return found[kind], found["gates"]
+
+
+def verdicts(counts):
+    return {name: count for name, count in counts["verdicts"].items() if count}
+
+
+@given(
+    st.tuples(st.floats(0.01, 1.5), st.floats(0.01, 1.0)),
+    st.lists(st.just(0.0) | st.floats(1e-3, 1), min_size=4, max_size=20),
+    st.lists(st.floats(1, 3), min_size=20, max_size=20),
+)
+@settings(max_examples=40)
+def test_a_gate_that_obeys_the_ode_under_its_bound_breaks_nothing(state, shares, dearer):
+    """η̂ anywhere below the bound, κ anywhere above its value."""
+    assume(float(LinearGate(decay=0.5, coupling=BOUND, cost=COST, rate=1.0).margin(*state)) < -1e-3)
+    costs = [COST, *(COST * factor for factor in dearer[: len(shares) - 1])]
+    states = follow(state, np.array(shares) * BOUND, costs)
+    for rule in (BOX, HALF_PLANE):
+        counts, gates = judged(layer_run(states, np.array(shares) * BOUND, BOUND, costs), rule)
+        if rule is HALF_PLANE:
+            assert counts["flagged"] == 1
+        assert sum(counts["broken"].values()) == 0
+        # Alive it may be, if there was no time to die; that is not held against the theorem.
+        assert set(verdicts(counts)) <= {"not due"} and len(gates) == counts["wrong"]
+
+
+@given(st.floats(2.5, 20), st.integers(1, 3), st.floats(0, 0.4))
+@settings(max_examples=25)
+def test_a_coupling_that_breaks_its_bound_is_reported_with_its_factor_and_step(factor, when, error):
+    couplings = BOUND * np.where(np.arange(STEPS) < when, 0.9, factor)
+    costs = np.full(STEPS, COST)
+    states = follow(EDGE, couplings, costs)
+    assume(states[-1, 1] >= 0.98)
+    run = layer_run(states, couplings, BOUND, costs, error=error * factor)
+    counts, (gate,) = judged(run)
+    certain = factor * (1 - 2 * error) > 1
+    assert verdicts(counts) == {"coupling, certainly" if certain else "coupling, measured": 1}
+    (promise,) = gate["promises"]
+    assert promise["ratio"] == pytest.approx(factor, rel=1e-9)
+    assert promise["coupling"] == run.history.step.values[when + 1]
+    assert promise["certain"] == (promise["coupling"] if certain else -1)
+    assert promise["gain"] == pytest.approx(np.max(couplings * states[1:, 0]) / COST)
+    assert promise["motion"] == -1, "what follows a broken coupling is no fault of the motion"
+
+
+def test_a_cost_that_falls_is_reported_with_its_ratio():
+    costs = COST * np.where(np.arange(STEPS) < 2, 1.0, 0.25)
+    couplings = np.full(STEPS, BOUND)
+    states = follow(EDGE, couplings, costs)
+    assert states[-1, 1] >= 0.98
+    run = layer_run(states, couplings, BOUND, costs)
+    counts, (gate,) = judged(run)
+    assert verdicts(counts) == {"cost": 1}
+    (promise,) = gate["promises"]
+    assert (promise["cost"], promise["cost_ratio"]) == (run.history.step.values[3], 0.25)
+    assert promise["coupling"] == -1
+
+
+def test_an_alive_gate_with_no_assumption_broken_is_a_refutation():
+    """It follows the ODE under its bound, away from zero: what was called a certificate was none."""
+    couplings, costs = np.full(STEPS, BOUND), np.full(STEPS, COST)
+    states = follow((1.5, 0.9), couplings, costs)
+    assert states[-1, 1] == 1.0
+    counts, gates = judged(layer_run(states, couplings, BOUND, costs))
+    assert counts["flagged"] == 0 and not gates
+    counts, (gate,) = judged(layer_run(states, couplings, BOUND, costs, margin=-0.5))
+    assert verdicts(counts) == {"refutation": 1} and gate["verdict"] == "refutation"
+    (promise,) = gate["promises"]
+    assert promise["fate"] in ("ALIVE", "DIVERGED") and promise["ratio"] == pytest.approx(1.0)
+
+
+def test_a_false_certificate_is_a_refutation_even_of_a_gate_that_died():
+    couplings, costs = np.where(np.arange(STEPS) < 1, BOUND, 0.0), np.full(STEPS, COST)
+    states = follow((1.2, 0.6), couplings, costs)
+    assert states[-1, 1] == 0.0
+    counts, (gate,) = judged(layer_run(states, couplings, BOUND, costs, margin=-0.5))
+    assert (counts["caught"], counts["wrong"], verdicts(counts)) == (1, 0, {"refutation": 1})
+    assert gate["outcome"] == "caught"
+
+
+def test_margins_told_from_zero_by_storage_alone_refute_nothing():
+    couplings, costs = np.full(STEPS, BOUND), np.full(STEPS, COST)
+    states = follow((1.5, 0.9), couplings, costs)
+    counts, gates = judged(layer_run(states[:1].repeat(2, 0), couplings[:1], BOUND, costs[:1], margin=-1e-6))
+    assert counts["flagged"] == 1 and not gates
+
+
+@pytest.mark.parametrize("leap, name", [(0.3, "step"), (0.03, "drift")])
+def test_a_state_that_leaves_the_ode_is_seen_in_one_record_or_little_by_little(leap, name):
+    """The coupling stays within its bound; θ is pushed up beyond what the ODE allows."""
+    couplings, costs = np.full(60, 0.1), np.full(60, 0.02)
+    states = [np.array([0.05, 0.1])]
+    for _ in range(60):
+        nxt = follow(states[-1], [0.1], [0.02])[-1]
+        states.append(np.array([nxt[0], min(1.0, nxt[1] + leap)]))
+    counts, (gate,) = judged(layer_run(np.array(states), couplings, 0.1, costs))
+    assert verdicts(counts) == {name: 1}
+    (promise,) = gate["promises"]
+    assert promise["leap"] == pytest.approx(leap, abs=1e-6) and (leap > LEAP) == (name == "step")
+    assert promise["motion"] == 20 and promise["excess"] == pytest.approx(leap, abs=1e-6)
+
+
+def test_a_promise_that_had_no_time_is_not_due():
+    couplings, costs = np.full(2, 1e-3), np.full(2, 1e-3)
+    states = follow((0.01, 1.0), couplings, costs)
+    counts, (gate,) = judged(layer_run(states, couplings, 1e-3, costs))
+    assert verdicts(counts) == {"not due": 1}
+    assert gate["promises"][0]["left"] == pytest.approx(states[-1, 1], abs=1e-9)
+
+
+def test_a_broken_assumption_does_not_stop_a_gate_from_dying():
+    couplings, costs = BOUND * np.where(np.arange(STEPS) == 1, 1.5, 0.5), np.full(STEPS, COST)
+    counts, gates = judged(layer_run(follow(START, couplings, costs), couplings, BOUND, costs))
+    assert (counts["caught"], counts["broken"]["caught"], counts["wrong"], gates) == (1, 1, 0, [])
+
+
+@given(st.floats(0.2, 1.0), st.floats(0.2, 1.0), st.floats(2.5, 8))
+@settings(max_examples=15)
+def test_the_bilinear_promise_is_kept_under_its_bound_and_broken_by_its_factor(rho_in, rho, factor):
+    state = (rho_in, rho, 0.3)
+    assume(float(BilinearGate(decay=0.5, coupling=BOUND, cost=COST, rate=1.0).margin(*state)) < -1e-3)
+    costs = np.full(STEPS, COST)
+    for last in (0.9, factor):
+        couplings = BOUND * np.where(np.arange(STEPS) < 2, 0.9, last)
+        run = shadow_run(
+            follow(state, couplings, costs)[:, None], couplings[:, None], BOUND, costs[:, None], bilinear=True
+        )
+        counts, gates = judged(run, BILINEAR, "units")
+        assert counts["flagged"] == 1 and counts["broken"][("wrong", "caught", "undecided")[_outcome(counts)]] == (
+            last > 1
+        )
+        if counts["wrong"]:
+            assert gates[0]["promises"][0]["ratio"] == pytest.approx(factor) and verdicts(counts) == {
+                "coupling, certainly": 1
+            }
+
+
+def _outcome(counts):
+    return [counts[name] for name in ("wrong", "caught", "undecided")].index(1)
+
+
+def nested(branch, unit, branch_couplings, unit_couplings, costs, bound=BOUND):
+    """Gate 0 is a unit in the branch of gate 1; its own bound certifies nothing."""
+    states = np.stack([unit, branch], axis=1)
+    couplings = np.stack([unit_couplings, branch_couplings], axis=1)
+    return shadow_run(states, couplings, [np.inf, bound], np.stack([costs, costs], axis=1), holder=[1, -1])
+
+
+def test_a_unit_that_came_with_its_branch_is_judged_by_the_branch():
+    costs = np.full(STEPS, COST)
+    couplings = BOUND * np.where(np.arange(STEPS) < 2, 0.9, 5.0)
+    branch = follow(EDGE, couplings, costs)
+    unit = follow((2.0, 1.0), np.full(STEPS, 4.0), costs)
+    counts, (gate, of_branch) = judged(nested(branch, unit, couplings, np.full(STEPS, 4.0), costs), kind="units")
+    assert (gate["gate"], of_branch["gate"], of_branch["kind"]) == ("g0", "g1", "layers")
+    assert verdicts(counts) == {"coupling, certainly": 1}
+    (promise,) = gate["promises"]
+    assert promise["subject"] == "g1" and promise["ratio"] == pytest.approx(5.0)
+
+
+def test_a_unit_whose_branch_kept_its_promise_is_judged_by_its_own_motion():
+    """The branch dies and nothing pulls at the unit any more, but it does not fall: no certificate broke, the ODE did."""
+    costs, couplings = np.full(STEPS, COST), np.full(STEPS, 0.9 * BOUND)
+    branch = follow(START, couplings, costs)
+    assert branch[-1, 1] == 0
+    stuck = np.tile([1.0, 1.0], (STEPS + 1, 1))
+    counts, _ = judged(nested(branch, stuck, couplings, np.zeros(STEPS), costs), kind="units")
+    assert verdicts(counts) == {"step": 1}
+    pulled, _ = judged(nested(branch, stuck, couplings, np.full(STEPS, 0.7), costs), kind="units")
+    assert verdicts(pulled) == {"coupling, certainly": 1}, "a pull while the branch is at zero breaks the nesting"
+    falling = follow((1.0, 1.0), np.zeros(STEPS), costs)
+    counts, gates = judged(nested(branch, falling, couplings, np.zeros(STEPS), costs), kind="units")
+    assert counts["caught"] == 1 and not gates
+
+
+def test_before_its_branch_is_at_zero_nothing_is_due_of_a_unit():
+    couplings, costs = np.full(3, 1e-3), np.full(3, 1e-3)
+    branch = follow((0.01, 1.0), couplings, costs)
+    assert branch[-1, 1] > 0.99
+    run = nested(branch, np.tile([1.0, 1.0], (4, 1)), couplings, np.full(3, 0.5), costs, bound=1e-3)
+    counts, _ = judged(run, kind="units")
+    assert (counts["wrong"], verdicts(counts)) == (1, {"not due": 1})
+
+
+def test_of_two_promises_the_one_with_the_least_excuse_counts():
+    """The unit's own bound is broken, its branch's is not: the branch's promise still stands."""
+    costs = np.full(STEPS, COST)
+    branch = follow(START, np.full(STEPS, 0.9), costs)
+    stuck = np.tile([0.3, 0.99], (STEPS + 1, 1))
+    stuck[0] = START
+    states = np.stack([stuck, branch], axis=1)
+    couplings = np.stack([np.r_[9.0, np.zeros(STEPS - 1)], np.full(STEPS, 0.9)], axis=1)
+    run = shadow_run(states, couplings, BOUND, np.stack([costs, costs], axis=1), holder=[1, -1])
+    counts, (gate,) = judged(run, kind="units")
+    assert [promise["subject"] for promise in gate["promises"]] == ["g0", "g1"]
+    assert gate["promises"][0]["verdict"] == "coupling, certainly"
+    assert gate["verdict"] == gate["promises"][1]["verdict"] == "step"
+    assert counts["broken"]["wrong"] == 0
+
+
+def test_withdrawn_means_flagged_once_and_not_flagged_at_a_later_record():
+    mask = np.array([[0, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1]], dtype=bool)
+    assert withdrawn(mask).tolist() == [False, True, False, False]
+
+
+@given(st.lists(st.floats(0, 4), min_size=6, max_size=20), st.floats(0.05, 0.9), st.floats(0.01, 1))
+@settings(max_examples=25)
+def test_every_wrong_gate_gets_exactly_one_verdict_and_none_is_a_refutation(shares, rho, theta):
+    couplings, costs = BOUND * np.where(np.array(shares) < 1e-3, 0, shares), np.full(len(shares), COST)
+    run = layer_run(follow((rho, theta), couplings, costs), couplings, BOUND, costs)
+    counts, gates = judged(run)
+    assert sum(counts["verdicts"].values()) == counts["wrong"] == len(gates)
+    assert counts["verdicts"]["refutation"] == 0 and list(counts["verdicts"]) == list(VERDICTS)
+    assert counts["flagged"] == counts["caught"] + counts["wrong"] + counts["undecided"]
