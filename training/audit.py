@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from training.evidence.assumptions import seen_broken, withdrawn
-from training.evidence.couplings import sources
+from training.evidence.measurements import has_measurements
 from training.fates import fates, first_step
 from training.rules import RULES, Rule, flag_masks
 
@@ -115,7 +115,7 @@ def _of_certificate(
     if rule.system is None:
         return {}
     counts = {"withdrawn": int((chosen & withdrawn(mask)).sum())}
-    if sources(history):  # else nothing was recorded that could be held against a bound
+    if has_measurements(history):  # else nothing was recorded that could be held against a bound
         counts["broken"] = int((chosen & seen_broken(history, rule, mask)).sum())
     return counts
 

@@ -83,9 +83,7 @@ def first_flags(history: xr.Dataset, warmup: int, rules: Sequence[Rule] = RULES)
     return np.stack([first_step(history.step.values, mask) for mask in masks])
 
 
-def flag_masks(
-    history: xr.Dataset, warmup: int, rules: Sequence[Rule] = RULES
-) -> list[Bool[np.ndarray, "step gate"]]:
+def flag_masks(history: xr.Dataset, warmup: int, rules: Sequence[Rule] = RULES) -> list[Bool[np.ndarray, "step gate"]]:
     """For each rule, at which records it would prune which gates.
 
     A unit goes with its branch: under every rule, certificate or threshold, a unit is also flagged where the gate of

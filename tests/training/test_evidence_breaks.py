@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from simulated_run import follow, layer_run, shadow_run
 
 from dynamics import BilinearGate, LinearGate
-from training.evidence.assumptions import withdrawn
+from training.evidence.assumptions import seen_broken, withdrawn
 from training.evidence.breaks import LEAP, VERDICTS, breaks
-from training.rules import RULES
+from training.rules import RULES, flag_masks
 
 BOX, HALF_PLANE, BILINEAR = RULES[:3]
 BOUND, COST = 1.0, 0.5
@@ -28,15 +28,17 @@ def verdicts(counts):
 
 
 @given(
-    st.tuples(st.floats(0.01, 1.5), st.floats(0.01, 1.0)),
+    st.tuples(st.floats(0.01, 0.75), st.floats(0.01, 0.99)),
     st.lists(st.just(0.0) | st.floats(1e-3, 1), min_size=4, max_size=20),
     st.lists(st.floats(1, 3), min_size=20, max_size=20),
 )
 @settings(max_examples=40)
-def test_a_gate_that_obeys_the_ode_under_its_bound_breaks_nothing(state, shares, dearer):
-    """η̂ anywhere below the bound, κ anywhere above its value."""
-    assume(float(LinearGate(decay=0.5, coupling=BOUND, cost=COST, rate=1.0).margin(*state)) < -1e-3)
-    costs = [COST, *(COST * factor for factor in dearer[: len(shares) - 1])]
+def test_a_gate_that_obeys_the_ode_under_its_bound_breaks_nothing(within, shares, dearer):
+    """η̂ anywhere below the bound, κ never falling, from anywhere in the half-plane."""
+    rho, share = within
+    base = float(LinearGate(decay=0.5, coupling=BOUND, cost=COST, rate=1.0).margin(rho, 0.0))  # the margin is θ + base
+    state = (rho, share * min(1.0, -base))
+    costs = [COST, *(COST * factor for factor in sorted(dearer)[: len(shares) - 1])]
     states = follow(state, np.array(shares) * BOUND, costs)
     for rule in (BOX, HALF_PLANE):
         counts, gates = judged(layer_run(states, np.array(shares) * BOUND, BOUND, costs), rule)
@@ -145,21 +147,14 @@ def test_the_bilinear_promise_is_kept_under_its_bound_and_broken_by_its_factor(r
     costs = np.full(STEPS, COST)
     for last in (0.9, factor):
         couplings = BOUND * np.where(np.arange(STEPS) < 2, 0.9, last)
-        run = shadow_run(
-            follow(state, couplings, costs)[:, None], couplings[:, None], BOUND, costs[:, None], bilinear=True
-        )
+        states = follow(state, couplings, costs)[:, None]
+        run = shadow_run(states, couplings[:, None], BOUND, costs[:, None], bilinear=True)
         counts, gates = judged(run, BILINEAR, "units")
-        assert counts["flagged"] == 1 and counts["broken"][("wrong", "caught", "undecided")[_outcome(counts)]] == (
-            last > 1
-        )
+        outcome = next(name for name in ("wrong", "caught", "undecided") if counts[name])
+        assert counts["flagged"] == 1 and counts["broken"][outcome] == (last > 1)
         if counts["wrong"]:
-            assert gates[0]["promises"][0]["ratio"] == pytest.approx(factor) and verdicts(counts) == {
-                "coupling, certainly": 1
-            }
-
-
-def _outcome(counts):
-    return [counts[name] for name in ("wrong", "caught", "undecided")].index(1)
+            assert gates[0]["promises"][0]["ratio"] == pytest.approx(factor)
+            assert verdicts(counts) == {"coupling, certainly": 1}
 
 
 def nested(branch, unit, branch_couplings, unit_couplings, costs, bound=BOUND):
@@ -182,7 +177,7 @@ def test_a_unit_that_came_with_its_branch_is_judged_by_the_branch():
 
 
 def test_a_unit_whose_branch_kept_its_promise_is_judged_by_its_own_motion():
-    """The branch dies and nothing pulls at the unit any more, but it does not fall: no certificate broke, the ODE did."""
+    """The branch dies and nothing pulls at the unit any more, but it does not fall: only the ODE broke."""
     costs, couplings = np.full(STEPS, COST), np.full(STEPS, 0.9 * BOUND)
     branch = follow(START, couplings, costs)
     assert branch[-1, 1] == 0
@@ -219,6 +214,22 @@ def test_of_two_promises_the_one_with_the_least_excuse_counts():
     assert gate["promises"][0]["verdict"] == "coupling, certainly"
     assert gate["verdict"] == gate["promises"][1]["verdict"] == "step"
     assert counts["broken"]["wrong"] == 0
+
+
+@given(st.floats(0.1, 3), st.floats(0.1, 3), st.floats(0.5, 1))
+@settings(max_examples=20)
+def test_the_audit_sees_the_same_broken_couplings_and_costs_without_the_constants_of_the_ode(of_unit, of_branch, cheap):
+    """A unit whose own certificate is the deeper one, one that has its branch's, and the branch."""
+    costs = COST * np.where(np.arange(STEPS) < 5, 1.0, cheap)
+    branch = follow(START, np.full(STEPS, 0.9), np.full(STEPS, COST))
+    deep, shallow = np.tile([0.01, 0.02], (STEPS + 1, 1)), np.tile([2.0, 1.0], (STEPS + 1, 1))
+    states = np.stack([deep, shallow, branch], axis=1)
+    later = (np.arange(STEPS) > 2)[:, None]
+    couplings = np.where(later, [of_unit, 9.0, of_branch], 0.1)
+    run = shadow_run(states, couplings, BOUND, np.stack([costs] * 3, axis=1), holder=[2, 2, -1])
+    seen = seen_broken(run.history, HALF_PLANE, flag_masks(run.history, 0, [HALF_PLANE])[0])
+    cheaper, rest = cheap < 1 - 1e-6, 1 + 1e-6
+    assert seen.tolist() == [of_unit > rest or cheaper, of_branch > rest or cheaper, of_branch > rest or cheaper]
 
 
 def test_withdrawn_means_flagged_once_and_not_flagged_at_a_later_record():

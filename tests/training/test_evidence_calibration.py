@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dynamics import BilinearGate, LinearGate
 from training.errors import InputError
+from training.estimators import Sums
 from training.evidence.calibration import CERTIFICATES, calibration, certificates_at, history_at
 from training.evidence.runs import ShadowRun
 from training.gates import Gates
@@ -36,8 +37,7 @@ def tracked(seed, factor, records=8, every=2):
             gates.theta.copy_(torch.tensor(theta))
             for branch in gates.residual:
                 branch.norm.weight.copy_(torch.tensor(draw.normal(size=tuple(branch.norm.weight.shape))))
-        scale = 10.0 ** draw.uniform(-5, -1, len(theta))
-        record = tracker.observe(torch.tensor(draw.normal(size=len(theta)) * scale), cost)
+        record = tracker.observe(_batch(gates, draw), cost)
         if record is not None:
             found.append(record)
     names = [field.name for field in dataclasses.fields(Record) if field.name != "step"]
@@ -52,6 +52,14 @@ def tracked(seed, factor, records=8, every=2):
     )
     time = np.array([float(record.step) for record in found])
     return ShadowRun("tracked", history, time, records * every, 0, factor, DECAY, RATE, {"seed": seed})
+
+
+def _batch(gates, draw, size=64):
+    """Random masks, and slopes of very different size from gate to gate."""
+    count = len(gates.theta)
+    gates.sampled = (torch.tensor(draw.random((size, count))) < gates.theta.detach()).double()
+    slopes = draw.normal(size=(size, count)) * 10.0 ** draw.uniform(-4, 0, count)
+    return Sums.of(gates.sampled, torch.tensor(slopes / size), torch.zeros(size), gates.informative())
 
 
 RUN = tracked(0, 2.0)

@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from simulated_run import FACTOR, shadow_run
 
-from training.errors import InputError
-from training.evidence.couplings import SOURCES, acting, sources
 from training.evidence.growth import HEADROOMS, QUANTILES, future_max, growth, ratios
+from training.evidence.measurements import acting, has_measurements, share_on
 
 values = hnp.arrays(
     np.float64, st.tuples(st.integers(2, 8), st.integers(1, 3)), elements=st.sampled_from([-1, 0, 0.5, 1, 2, 7])
@@ -75,17 +73,35 @@ def _with_warmup(run, warmup):
     return type(run)(**{**run.__dict__, "warmup": warmup})
 
 
-def test_a_history_says_which_estimators_it_holds(monkeypatch):
-    run = made(np.full((3, 1), 0.4), 2.0)
-    assert sources(run.history) == ["first order"]
-    with pytest.raises(InputError, match="source must be one of first order; got 'unbiased'"):
-        acting(run.history, source="unbiased")
-    monkeypatch.setitem(SOURCES, "unbiased", type(SOURCES["first order"])("other", "other_error"))
-    assert sources(run.history) == ["first order"], "a known estimator may be absent from a history"
-    more = run.history.assign(other=2 * run.history.difference, other_error=0 * run.history.error)
-    assert sources(more) == ["first order", "unbiased"]
-    np.testing.assert_allclose(acting(more, source="unbiased").value, 0.8)
-    assert sources(xr.Dataset({"theta": run.history.theta})) == []
+def nested(pull, difference, error, theta_branch):
+    """A unit of weight ½ in the branch that is gate 1, in the columns of the tracker: given that the branch is on."""
+    branch = np.stack([np.full(len(pull), 0.5), theta_branch], axis=1)
+    states = np.stack([np.full((len(pull), 2), 0.5), branch], axis=1)
+    run = shadow_run(states, np.zeros((len(pull) - 1, 2)), 1.0, np.full((len(pull) - 1, 2), 0.1), holder=[1, -1])
+    columns = {"pull": pull, "difference": difference, "error": error}
+    both = {name: np.stack([values, np.zeros(len(pull))], axis=1) for name, values in columns.items()}
+    return run.history.assign({name: (("step", "gate"), values) for name, values in both.items()})
+
+
+def test_what_acts_on_a_unit_is_what_was_measured_with_its_branch_on_times_how_often_it_was_on():
+    on = np.array([0.8, 0.4, 0.0, 0.0])
+    history = nested([1.0, 1.0, np.inf, 1.0], [-0.6, -0.6, np.nan, np.nan], [0.1, 0.1, np.nan, np.nan], on)
+    share = [0.8, 0.6, 0.2, 0.0]
+    assert share_on(history)[:, 0].tolist() == pytest.approx(share) and (share_on(history)[:, 1] == 1).all()
+    found = acting(history)
+    np.testing.assert_allclose(found.value[:, 0], [1.6, 1.2, np.nan, 0.0])  # over the norm ½
+    np.testing.assert_allclose(found.lower[:, 0], [0.64, 0.48, np.nan, 0.0])  # 0.6 − 2 · 0.1
+    without = acting(history.drop_vars("pull"))
+    np.testing.assert_allclose(without.value[:, 0], [1.2, 1.2, np.nan, np.nan])  # an older history: D̂ over all samples
+
+
+def test_a_history_without_measurements_is_known_as_such():
+    history = made(np.full((3, 1), 0.4), 2.0).history
+    assert has_measurements(history) and not has_measurements(history.drop_vars("error"))
+
+
+def test_what_was_not_measured_does_not_grow():
+    assert future_max(np.array([[1.0], [np.nan], [0.5], [np.nan]]))[:, 0].tolist()[:3] == [0.5, 0.5, 0.0]
 
 
 def test_zero_weights_feel_no_coupling_and_branches_have_no_bilinear_one():

@@ -1,7 +1,8 @@
 """Whether what was measured after a flag stayed within what the certificate assumed of it.
 
 The rule of all reports: the coupling assumption is *measured* broken in an interval where η̂ exceeds the bound at the
-flag, and broken *certainly* where η̂ − 2·SE does; the cost assumption where κ is below its value at the flag.
+flag, and broken *certainly* where D̂ exceeds it by two standard errors (`training.evidence.measurements`); the cost
+assumption is broken where κ is below its value at the flag.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from training.certificates import inherits
-from training.evidence.couplings import System, acting, bound
+from training.evidence.measurements import System, acting, bound
 from training.fates import first_step
 from training.rules import Rule
 
-__all__ = ["ERRORS", "ROUNDING", "Exceeded", "Promises", "exceeded", "made_at", "seen_broken", "withdrawn"]
+__all__ = ["ROUNDING", "Exceeded", "Promises", "exceeded", "made_at", "seen_broken", "withdrawn"]
 
-ERRORS = 2.0  # standard errors from which on a measurement counts as certain
 ROUNDING = 1e-6  # histories are stored in single precision
 
 
@@ -81,13 +81,13 @@ def exceeded(history: xr.Dataset, made: Promises, until: Int[np.ndarray, " promi
     """
     rows = np.arange(history.sizes["step"])[:, None]
     later = (rows > made.record) & (rows <= until)
-    pull, error = (part[:, made.subject] for part in acting(history, made.system))
+    pull, lower = (part[:, made.subject] for part in acting(history, made.system))
     limit = made.bound * (1 + ROUNDING)
     cost = np.asarray(history.cost.values, dtype=np.float64)[:, made.subject]
     return Exceeded(
         later,
-        later & (pull > limit),
-        later & (pull - ERRORS * error > limit),
+        later & ((pull > limit) | (lower > limit)),
+        later & (lower > limit),
         later & (cost < made.cost * (1 - ROUNDING)),
     )
 

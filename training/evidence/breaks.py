@@ -2,14 +2,14 @@
 
 A certificate given at record k, with bound η and cost κ, assumes of every later interval j:
 
-    coupling   D ≥ −ηρ. *Certainly* broken where η̂_j − 2·SE > η, *measured* above where only η̂_j > η. (Of many
-               intervals a few lie 2·SE from the truth by chance alone: the ratio η̂_j/η says how far it went.)
+    coupling   D ≥ −ηρ and ⟨∇D, w⟩ ≥ −ηρ. *Certainly* broken where (−D̂_j − 2·SE)/ρ > η, *measured* above where
+               only η̂_j > η, the strongest of the interval's pulls. (Of many intervals a few lie 2·SE from the truth by
+               chance alone, and the strongest of several pulls is biased upward: the ratio η̂_j/η says how far.)
     cost       κ_j ≥ κ; κ is computed, not estimated.
     motion     the state moves as the bounding ODE allows. Under the two above it stays below the certificate's
                envelope (`training.evidence.promises`). Broken where it is above, by more than TOLERANCE, before
                coupling or cost broke. Called *step* where in one record it moved beyond the ODE by more than LEAP (a
                step too large for the ODE), else *drift*: little by little, as noise that pushes weights outward does.
-               No estimate of ⟨∇D, w⟩ is stored; where ⟨∇D, w⟩ ≥ −ηρ fails, it shows here.
 
 That a certificate was *withdrawn* later (its margin rose to 0 under newer bounds) is reported, but is no excuse: the
 old bound promised what it promised.
@@ -35,7 +35,7 @@ from jaxtyping import Bool, Float, Int
 
 from dynamics.flow import Fate
 from training.evidence.assumptions import Promises, exceeded
-from training.evidence.couplings import acting
+from training.evidence.measurements import acting
 from training.evidence.promises import flow_of, promises, state_of
 from training.evidence.runs import ShadowRun
 from training.fates import fates, first_step
@@ -113,13 +113,14 @@ def ledger(run: ShadowRun, made: Promises, until: Int[np.ndarray, " promise"]) -
     seen = exceeded(run.history, made, until)
     first = first_step(steps, seen.above | seen.below)
     pull = acting(run.history, made.system).value[:, made.subject]
-    gain, cost = -run.values("difference")[:, made.subject], run.values("cost")[:, made.subject]
+    norm = np.prod(state_of(run, made.system, np.arange(len(steps))[:, None], made.subject)[:-1], axis=0)
+    cost = run.values("cost")[:, made.subject]
     motion, excess, leap, fate, left = _motion(run, made, until, first)
     return Ledger(
         coupling=first_step(steps, seen.above),
         certain=first_step(steps, seen.surely),
         ratio=_largest(_over(pull, made.bound), seen.later),
-        gain=_largest(_over(gain, made.cost), seen.later),
+        gain=_largest(_over(pull * norm, made.cost), seen.later),
         cost=first_step(steps, seen.below),
         cost_ratio=-_largest(-_over(cost, made.cost), seen.later),
         motion=motion,
@@ -182,11 +183,12 @@ def _beyond(state: tuple[np.ndarray, ...], allowed: tuple[np.ndarray, ...]) -> n
 def _over(value: np.ndarray, limit: np.ndarray) -> np.ndarray:
     """Their quotient; ±∞ over 0, and 0 for 0/0 (no pull, no bound needed)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(value / limit, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return np.where((value == 0) & (limit == 0), 0.0, value / limit)
 
 
 def _largest(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Largest over the records in the mask; NaN for none."""
+    """Largest over the records in the mask, of those measured; NaN for none."""
+    where = where & ~np.isnan(values)
     found = np.max(np.where(where, values, -np.inf), axis=0)
     return np.where(where.any(0), found, np.nan)
 

@@ -14,8 +14,8 @@ import xarray as xr
 
 from training.certificates import Certificates, certify, own_certificates
 from training.errors import InputError
-from training.evidence.couplings import bound
 from training.evidence.growth import HEADROOMS
+from training.evidence.measurements import bound
 from training.evidence.pool import Flagged, flagged, summary
 from training.evidence.runs import ShadowRun
 from training.rules import RULES, first_flags

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from training.evidence.couplings import System, acting, bound
+from training.evidence.measurements import System, acting, bound
 from training.evidence.runs import ShadowRun
 
 __all__ = ["AGES", "HEADROOMS", "QUANTILES", "future_max", "growth", "ratios"]
@@ -30,13 +30,16 @@ HEADROOMS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 def future_max(values: Float[np.ndarray, "step gate"]) -> Float[np.ndarray, "step gate"]:
     """At each record the largest of all later ones, at least 0; NaN at the last, which has none.
 
+    What was not measured (NaN) does not count.
+
     Example:
         >>> future_max(np.array([[1.0], [3.0], [-2.0]]))[:, 0].tolist()
         [3.0, 0.0, nan]
     """
     later = np.full_like(values, np.nan)
     if len(values) > 1:
-        later[:-1] = np.maximum(0.0, np.flip(np.maximum.accumulate(np.flip(values[1:], 0), 0), 0))
+        known = np.where(np.isnan(values[1:]), 0.0, values[1:])
+        later[:-1] = np.maximum(0.0, np.flip(np.maximum.accumulate(np.flip(known, 0), 0), 0))
     return later
 
 
@@ -48,7 +51,7 @@ def ratios(run: ShadowRun, system: System = "linear") -> Float[np.ndarray, "step
     """
     later = future_max(acting(run.history, system).value)
     now = bound(run.history, system) / run.factor
-    known = np.isfinite(now) & np.isfinite(later)
+    known = np.isfinite(now) & np.isfinite(later)  # no bilinear bound: NaN
     ratio = np.where(later > 0, np.inf, 0.0)
     np.divide(later, now, out=ratio, where=known & (now > 0))
     return np.where(known, ratio, np.nan)

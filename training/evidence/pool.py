@@ -8,7 +8,7 @@ that this means, and stays in the median.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,9 @@ def _quartiles(parts: Sequence[Flagged]) -> list[float] | None:
     return [float(value) for value in np.quantile(leads, [0.25, 0.75])] if len(leads) else None
 
 
-def best_threshold(certificate: Sequence[Flagged], thresholds: dict[str, Sequence[Flagged]]) -> dict[str, Any] | None:
+def best_threshold(
+    certificate: Sequence[Flagged], thresholds: Mapping[str, Sequence[Flagged]]
+) -> dict[str, Any] | None:
     """The plain threshold with the longest median lead among those with no larger share of wrong flags.
 
     Args:

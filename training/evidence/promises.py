@@ -17,7 +17,7 @@ from dynamics.flow import Flow, integrate
 from training.certificates import inherits
 from training.evidence.assumptions import Promises, made_at
 from training.evidence.calibration import certificates_at
-from training.evidence.couplings import System
+from training.evidence.measurements import System
 from training.evidence.runs import ShadowRun
 from training.rules import Rule
 
@@ -80,7 +80,7 @@ def flow_of(
         state: where each starts. [gate] each
         times: increasing, ≥ 0; may be empty.
     """
-    kind = LinearGate if system == "linear" else BilinearGate
-    gate = kind(decay=run.decay, coupling=limit, cost=cost, rate=run.rate)
-    follow = solve if system == "linear" else integrate
-    return follow(gate, *state, times=times, threads=1)
+    constants = {"decay": run.decay, "coupling": limit, "cost": cost, "rate": run.rate}
+    if system == "linear":
+        return solve(LinearGate(**constants), *state, times=times, threads=1)
+    return integrate(BilinearGate(**constants), *state, times=times, threads=1)

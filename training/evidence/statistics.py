@@ -67,7 +67,7 @@ def bootstrap(
 
     Args:
         parts: one entry a run.
-        statistic: of a list of runs; None where it is not defined for them, such draws are left out.
+        statistic: of a list of runs, in any order; None where it is not defined for them, such draws are left out.
         level: in (0, 1).
         resamples: ≥ 1.
         seed: of the draws, so that a report can be made again.
@@ -86,8 +86,12 @@ def bootstrap(
     if len(parts) < 2:
         return None
     draws = np.random.default_rng(seed).integers(len(parts), size=(resamples, len(parts)))
-    found = [value for draw in draws if (value := statistic([parts[i] for i in draw])) is not None]
-    if not found:
+    # Few runs have few different draws (10 of three): each is looked at once.
+    different, times = np.unique(np.sort(draws, axis=1), axis=0, return_counts=True)
+    values = [statistic([parts[i] for i in draw]) for draw in different]
+    found = np.repeat([np.nan if value is None else value for value in values], times)
+    found = found[~np.isnan(found)]
+    if not len(found):
         return None
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
