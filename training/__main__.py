@@ -1,4 +1,4 @@
-"""`python -m training validate|resume|export|data|audit …`."""
+"""`python -m training validate|resume|export|data|audit|evidence …`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def _audit(arguments: list[str]) -> None:
     audit_again(arguments)
 
 
+def _evidence(arguments: list[str]) -> None:
+    from training.evidence_command import pool_runs
+
+    pool_runs(arguments)
+
+
 def _preset_name(arguments: list[str], default: str) -> str:
     """The value of --preset, which decides the other defaults and so is read first."""
     for i, argument in enumerate(arguments):
@@ -55,11 +61,18 @@ def _preset_name(arguments: list[str], default: str) -> str:
 
 
 #: Imported only when called, so that help is quick and an interruption during the imports is met as any other.
-COMMANDS = {"validate": _validate, "resume": _resume, "export": _export, "data": _data, "audit": _audit}
+COMMANDS = {
+    "validate": _validate,
+    "resume": _resume,
+    "export": _export,
+    "data": _data,
+    "audit": _audit,
+    "evidence": _evidence,
+}
 
 
 def main() -> int:
-    """Run the command; exit status 0, 2 for bad input, 130 for an interruption."""
+    """Run the command; exit status 0, 1 for refuted certificates, 2 for bad input, 130 for an interruption."""
     usage = f"usage: python -m training {{{','.join(COMMANDS)}}} …   (--help after a command lists its settings)"
     if len(sys.argv) < 2:
         print(usage, file=sys.stderr)
