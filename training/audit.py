@@ -32,6 +32,7 @@ class Row:
         caught: flagged, and ended dead without coming back.
         wrong: flagged, and then came back from zero or ended alive.
         undecided: flagged, and ended in between (0.02 < θ < 0.98) without coming back: neither right nor wrong.
+        leaning: how many of the undecided stopped above ½, where a longer run may prove the flag wrong.
         lead: median over the caught of (death − flag) in steps; None where nothing was caught.
         withdrawn: of a certificate, flagged and at some later record no longer certified; None for a threshold.
         broken: of a certificate, flagged and then measured beyond its bound on η or below its cost
@@ -46,6 +47,7 @@ class Row:
     wrong: int
     undecided: int
     lead: float | None
+    leaning: int = 0
     withdrawn: int | None = None
     broken: int | None = None
 
@@ -89,18 +91,18 @@ def judge(
         if layers and rule.units_only:
             continue
         flag = first_step(steps, mask)
-        flagged = chosen & (flag >= 0)
-        wrong, caught = chosen & fate.wrong(flag), chosen & fate.caught(flag)
+        wrong, caught, undecided = (chosen & judged(flag) for judged in (fate.wrong, fate.caught, fate.undecided))
         leads = (fate.death - flag)[caught]
         rows.append(
             Row(
                 rule=rule.name,
                 gates=int(chosen.sum()),
                 dead=int((chosen & fate.dead).sum()),
-                flagged=int(flagged.sum()),
+                flagged=int((chosen & (flag >= 0)).sum()),
                 caught=int(caught.sum()),
                 wrong=int(wrong.sum()),
-                undecided=int((flagged & ~wrong & ~caught).sum()),
+                undecided=int(undecided.sum()),
+                leaning=int((undecided & fate.high).sum()),
                 lead=float(np.median(leads)) if len(leads) else None,
                 **_of_certificate(history, rule, mask, chosen),
             )
@@ -123,12 +125,12 @@ def _of_certificate(
 def as_text(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| rule | flagged | ended dead | caught | came back or ended alive | undecided | median lead (steps)"
+        "| rule | flagged | ended dead | caught | came back or ended alive | undecided (above ½) | median lead (steps)"
         " | withdrawn | assumption broke |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         last = ("–" if value is None else f"{value:.0f}" for value in (row.lead, row.withdrawn, row.broken))
-        counts = (row.flagged, row.dead, row.caught, row.wrong, row.undecided)
+        counts = (row.flagged, row.dead, row.caught, row.wrong, f"{row.undecided} ({row.leaning})")
         lines.append("| " + " | ".join([row.rule, *map(str, counts), *last]) + " |")
     return "\n".join(lines)

@@ -25,6 +25,7 @@ class Fate:
         death: step from which θ stayed at or below 0.02 to the end; −1 if it did not end dead.
         touched: first step with θ ≤ 0.02, −1 for none.
         revived: last step with θ > 0.1 after `touched`, −1 for none.
+        high: θ > ½ at the end; of a gate that has not settled, the side on which it stopped.
     """
 
     dead: Bool[np.ndarray, " gate"]
@@ -32,6 +33,7 @@ class Fate:
     death: Int[np.ndarray, " gate"]
     touched: Int[np.ndarray, " gate"]
     revived: Int[np.ndarray, " gate"]
+    high: Bool[np.ndarray, " gate"]
 
     def wrong(self, flag: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
         """Flagged (≥ 0), and then alive at the end or back from zero.
@@ -43,6 +45,10 @@ class Fate:
     def caught(self, flag: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
         """Flagged, dead at the end, and not back from zero after the flag."""
         return (flag >= 0) & self.dead & ~self.wrong(flag)
+
+    def undecided(self, flag: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
+        """Flagged, and neither: its run was too short to tell."""
+        return (flag >= 0) & ~self.wrong(flag) & ~self.caught(flag)
 
 
 def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]) -> Fate:
@@ -59,6 +65,7 @@ def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]
         death=first_step(steps, stays),
         touched=touched,
         revived=np.where(again.any(0), steps[last], -1),
+        high=theta[-1] > 0.5,
     )
 
 

@@ -94,13 +94,16 @@ def test_audit_against_one_gate_at_a_time(made):
     for kind, chosen in (("units", ~is_layer), ("layers", is_layer)):
         assert [row.rule for row in tables[kind]] == [r.name for r in RULES if kind == "units" or not r.units_only]
         for row in tables[kind]:
-            verdicts = []
+            verdicts, judged = [], []
             for gate in np.flatnonzero(chosen):
                 flag = slow_first_flag(row.rule, data, gate, warmup)
                 if flag >= 0:
                     assert flag >= warmup
                     verdicts.append(slow_verdict(flag, steps, theta[:, gate]))
+                    judged.append((gate, flag, verdicts[-1][0]))
             count = {word: sum(verdict == word for verdict, _ in verdicts) for word in ("caught", "wrong", "undecided")}
+            high = [flag >= 0 and word == "undecided" and theta[-1, gate] > 0.5 for gate, flag, word in judged]
+            assert row.leaning == sum(high)
             leads = [lead for verdict, lead in verdicts if verdict == "caught"]
             assert row.gates == chosen.sum()
             assert row.dead == sum(theta[-1, chosen] <= np.float32(DEAD))

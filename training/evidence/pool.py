@@ -1,9 +1,9 @@
 """What a rule flagged in each run and what became of it, and the same over several runs with intervals.
 
 How gates count: *caught* flagged and dead at the end; *wrong* flagged and alive at the end or back from zero;
-*undecided* flagged and settled nowhere. Shares: caught of the dead; wrong of the decided (caught + wrong), since an
-undecided gate is neither right nor wrong. A gate that was dead before its rule spoke is caught, with the negative lead
-that this means, and stays in the median.
+*undecided* flagged and settled nowhere, *leaning* those of them that stopped above ½. Shares: caught of the dead; wrong
+of the decided (caught + wrong), since an undecided gate is neither right nor wrong. A gate that was dead before its
+rule spoke is caught, with the negative lead that this means, and stays in the median.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Flagged:
         flagged: how many the rule flagged.
         caught: of these, ended dead without coming back.
         wrong: of these, ended alive or came back from zero.
+        leaning: of the undecided, stopped above ½.
         leads: steps from flag to death of the caught. [caught]
     """
 
@@ -40,6 +41,7 @@ class Flagged:
     flagged: int
     caught: int
     wrong: int
+    leaning: int
     leads: Float[np.ndarray, " caught"]
 
 
@@ -60,6 +62,7 @@ def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagge
         flagged=int((chosen & (flag >= 0)).sum()),
         caught=int(caught.sum()),
         wrong=int((chosen & fate.wrong(flag)).sum()),
+        leaning=int((chosen & fate.undecided(flag) & fate.high).sum()),
         leads=(fate.death - flag)[caught].astype(np.float64),
     )
 
@@ -84,7 +87,7 @@ def caught_share(parts: Sequence[Flagged]) -> float | None:
 
 def summary(parts: Sequence[Flagged]) -> dict[str, Any]:
     """All runs together: counts, shares with exact intervals and with intervals over runs, median lead."""
-    names = ("gates", "dead", "flagged", "caught", "wrong")
+    names = ("gates", "dead", "flagged", "caught", "wrong", "leaning")
     total = {name: sum(getattr(part, name) for part in parts) for name in names}
     decided = total["caught"] + total["wrong"]
     return {

@@ -62,7 +62,17 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
 
 
 def _rules(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = ["kind", "rule", "flagged", "dead", "caught", "of the dead", "wrong", "of the decided", "undecided"]
+    head = [
+        "kind",
+        "rule",
+        "flagged",
+        "dead",
+        "caught",
+        "of the dead",
+        "wrong",
+        "of the decided",
+        "undecided (above ½)",
+    ]
     head += ["median lead", "quartiles", "best threshold (lead)", "ratio"]
     return _table(head, [[row["kind"], row["rule"], *_counts(row), *_lead(row), *_rival(row)] for row in rows])
 
@@ -75,7 +85,7 @@ def _counts(row: dict[str, Any]) -> list[Any]:
         _with(_share(row["caught_share"]), row["caught_interval"], _share),
         row["wrong"],
         _with(_share(row["wrong_share"]), row["wrong_interval"], _share),
-        row["undecided"],
+        f"{row['undecided']} ({row['leaning']})",
     ]
 
 
@@ -116,7 +126,8 @@ def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _calibration(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = ["kind", "rule", "m", "flagged", "dead", "caught", "of the dead", "wrong", "of the decided", "undecided"]
+    head = ["kind", "rule", "m", "flagged", "dead", "caught", "of the dead", "wrong", "of the decided"]
+    head.append("undecided (above ½)")
     ordered = sorted(rows, key=lambda row: (row["kind"] == "layers", row["rule"], row["headroom"]))
     return _table(
         [*head, "median lead", "quartiles"],
