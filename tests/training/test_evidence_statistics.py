@@ -1,5 +1,6 @@
 """Intervals against enumeration: Clopper–Pearson over all outcomes, the bootstrap over all draws of runs."""
 
+import dataclasses
 import itertools
 import math
 
@@ -97,6 +98,8 @@ def test_the_best_threshold_is_the_earliest_of_those_with_no_larger_share_of_wro
     plain = {"eager": runs([900], wrong=1), "as good": runs([200, 300], wrong=1), "late": runs([50, 60])}
     best = best_threshold(certificate, plain)
     assert (best["rule"], best["lead"], best["lead_ratio"]) == ("as good", 250.0, 450 / 250)
+    eager = [dataclasses.replace(plain["late"][0], flagged=40, leaning=30)]
+    assert best_threshold(runs([400, 500]), {"eager": eager}) is None, "harmless only as long as nothing has settled"
     assert best_threshold(runs([400, 500]), {"eager": plain["eager"]}) is None
     assert best_threshold(runs([400]), {"at death": runs([0.0])})["lead_ratio"] is None
     assert best_threshold(runs([]), plain) is None

@@ -79,6 +79,12 @@ def wrong_share(parts: Sequence[Flagged]) -> float | None:
     return wrong / (wrong + caught) if wrong + caught else None
 
 
+def leaning_share(parts: Sequence[Flagged]) -> float:
+    """Undecided above ½, of the flagged; 0 where nothing was flagged."""
+    flagged = sum(part.flagged for part in parts)
+    return sum(part.leaning for part in parts) / flagged if flagged else 0.0
+
+
 def caught_share(parts: Sequence[Flagged]) -> float | None:
     """Caught of the dead; None where nothing died."""
     dead = sum(part.dead for part in parts)
@@ -115,7 +121,10 @@ def _quartiles(parts: Sequence[Flagged]) -> list[float] | None:
 def best_threshold(
     certificate: Sequence[Flagged], thresholds: Mapping[str, Sequence[Flagged]]
 ) -> dict[str, Any] | None:
-    """The plain threshold with the longest median lead among those with no larger share of wrong flags.
+    """The plain threshold with the longest median lead among those that are no worse in false flags.
+
+    No worse: its share of wrong flags is no larger, and neither is its share of flags that still lean towards alive
+    (else a threshold that flags nearly everything looks harmless in a run too short to prove it wrong).
 
     Args:
         certificate: what the certificate did, one entry a run.
@@ -125,13 +134,13 @@ def best_threshold(
         Its name, shares and lead, and `lead_ratio`, the certificate's median lead over its own (None unless both are
         positive: a ratio to a rule that is never early says nothing). None where no threshold qualifies.
     """
-    own, lead = wrong_share(certificate), median_lead(certificate)
+    own, lead, leaning = wrong_share(certificate), median_lead(certificate), leaning_share(certificate)
     if own is None or lead is None:
         return None
     fit = []
     for name, parts in thresholds.items():
         share, other = wrong_share(parts), median_lead(parts)
-        if share is not None and other is not None and share <= own:
+        if share is not None and other is not None and share <= own and leaning_share(parts) <= leaning:
             fit.append((other, name, share, caught_share(parts)))
     if not fit:
         return None

@@ -31,7 +31,7 @@ _HOW = (
     "wrong wherever it ended. Shares: caught of the dead, wrong of the decided. Intervals are exact (Clopper–Pearson, "
     "95%) with gates as trials; leads have bootstrap intervals over whole runs, where there are several. A gate that "
     "was dead before its rule spoke is caught, with a negative lead. Best threshold: the plain θ < t with the longest "
-    "median lead among those with no larger share of wrong flags."
+    "median lead among those with no larger share of wrong flags and of flags undecided above ½."
 )
 
 
