@@ -8,10 +8,12 @@ import sys
 def _validate(arguments: list[str]) -> None:
     from dynamics.command_line import parse
     from training.config import Validate, preset
+    from training.seeds import validate_seeds
     from training.validate import validate
 
     chosen = preset(_preset_name(arguments, Validate.preset))
-    folder = validate(parse(Validate, "python -m training validate", arguments, chosen))
+    config = parse(Validate, "python -m training validate", arguments, chosen)
+    folder = validate(config) if config.seeds == 1 else validate_seeds(config)
     print(f"run folder: {folder}")
 
 

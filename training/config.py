@@ -100,6 +100,10 @@ class Validate:
 
     seed: int = 0
     """Of initial weights, order of the data, augmentation and masks."""
+    seeds: int = 1
+    """Runs, with seeds `seed`, `seed` + 1, …, each in a folder of its own below the run folder, then pooled."""
+    jobs: int = 0
+    """How many of them at once, a process and a thread each; 0 as many as there are cores."""
     device: str = "cpu"
     """Torch device."""
     threads: int = 0
@@ -120,9 +124,9 @@ class Validate:
             _require(name, getattr(self, name), "in [0, 1]", lambda v: 0 <= v <= 1)
         _require("momentum", self.momentum, "in [0, 1)", lambda v: 0 <= v < 1)
         _require("theta_start", self.theta_start, "in (0, 1]", lambda v: 0 < v <= 1)
-        for name in ("epochs", "batch"):
+        for name in ("epochs", "batch", "seeds"):
             _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
-        for name in ("threads", "hold"):
+        for name in ("threads", "hold", "jobs"):
             _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
         if self.mode == "prune" and self.prune.every % self.tracker.every:
             raise InputError(

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from training.audit import Row, as_text
 
-__all__ = ["print_result", "report", "tables"]
+__all__ = ["print_result", "report", "summary", "tables"]
 
 
 def report(result: dict[str, Any]) -> str:
@@ -73,6 +73,17 @@ def _accuracy_lines(result: dict[str, Any]) -> list[str]:
         took = f", {ungated['seconds']:.0f} s" if result.get("mode") == "prune" else ""
         lines.append(f"- ungated network, same budget: test accuracy {100 * ungated['accuracy']:.2f}%{took}")
     return lines
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The result in one line."""
+    gated = result["gated"]
+    line = f"{100 * gated['accuracy']:.2f}% at {100 * gated['macs'] / gated['macs_full']:.1f}% of the MACs"
+    if "ungated" in result:
+        line += f", ungated {100 * result['ungated']['accuracy']:.2f}%"
+    if result.get("mode") == "prune":
+        line += f", {100 * gated['flops'] / gated['flops_full']:.1f}% of the training FLOPs"
+    return line
 
 
 def print_result(result: dict[str, Any]) -> None:

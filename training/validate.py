@@ -31,25 +31,29 @@ from training.progress import Progress
 from training.report import print_result, report
 from training.rundir import RunFolder, environment, write_atomically
 
-__all__ = ["network_of", "resume", "validate"]
+__all__ = ["checked", "default_folder", "network_of", "resume", "validate"]
 
 
-def validate(config: Validate) -> Path:
+def validate(config: Validate, draw: bool = True) -> Path:
     """Make a run and return its folder.
 
     Everything that can be wrong with the input is looked at before anything is written.
 
+    Args:
+        config: settings.
+        draw: also draw the run's picture.
+
     Raises:
         InputError: for bad settings, missing or broken data, or an existing run folder.
     """
-    dataset = _checked(config)
-    with RunFolder(config.out or _default_folder(config)) as folder:
+    dataset = checked(config)
+    with RunFolder(config.out or default_folder(config)) as folder:
         folder.json("config.json", plain(config))
         folder.json("environment.json", environment())
-        return _complete(config, dataset, folder)
+        return _complete(config, dataset, folder, draw)
 
 
-def resume(path: Path) -> Path:
+def resume(path: Path, draw: bool = True) -> Path:
     """Go on with an interrupted run, from its last checkpoint, and return its folder.
 
     On the CPU, with the same machine, versions and threads, it ends bit for bit as it would have without the
@@ -60,15 +64,19 @@ def resume(path: Path) -> Path:
     """
     with RunFolder(path, existing=True) as folder:
         config = from_plain(folder.read("config.json"))
-        dataset = _checked(config)
+        dataset = checked(config)
         here = environment()
         first = folder.read("environment.json") or here
         folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
-        return _complete(config, dataset, folder)
+        return _complete(config, dataset, folder, draw)
 
 
-def _checked(config: Validate) -> Source:
-    """The data set, after a look at all settings."""
+def checked(config: Validate) -> Source:
+    """The data set, after a look at all settings.
+
+    Raises:
+        InputError: for the first that is wrong.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     _check_device(config.device)
@@ -80,7 +88,7 @@ def _checked(config: Validate) -> Source:
     return dataset
 
 
-def _complete(config: Validate, dataset: Source, folder: RunFolder) -> Path:
+def _complete(config: Validate, dataset: Source, folder: RunFolder, draw: bool) -> Path:
     """Do what of the run is not done yet, and print what came out."""
     result = folder.read("table.json") or {}
     if "gated" not in result:
@@ -90,7 +98,8 @@ def _complete(config: Validate, dataset: Source, folder: RunFolder) -> Path:
         result["ungated"] = asdict(_train(config, dataset, folder, gated=False)[1])
         _write(folder, result)
     print_result(result)  # before the figure: should it fail, the table has been seen
-    _draw(folder.path)
+    if draw:
+        _draw(folder.path)
     return folder.path
 
 
@@ -168,8 +177,10 @@ def _gated_result(config: Validate, dataset: Source, folder: RunFolder) -> dict[
     return result
 
 
-def _default_folder(config: Validate) -> Path:
-    return Path("runs") / f"{config.preset}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
+def default_folder(config: Validate) -> Path:
+    """runs/PRESET-seedSEED-TIME, or runs/PRESET-seedsFIRST-LAST-TIME."""
+    seeds = f"seeds{config.seed}-{config.seed + config.seeds - 1}" if config.seeds > 1 else f"seed{config.seed}"
+    return Path("runs") / f"{config.preset}-{seeds}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _draw(folder: Path) -> None:
