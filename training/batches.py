@@ -2,6 +2,7 @@
 
 import torch
 
+from training.share import WHOLE, Share
 from training.source import Batches, Source, batch_count
 
 __all__ = ["batch_count", "batches", "test_batches"]
@@ -16,6 +17,7 @@ def batches(
     drop_last: bool = True,
     skip: int = 0,
     channels_last: bool = False,
+    share: Share = WHOLE,
 ) -> Batches:
     """One epoch of training; arguments and promises as in `Source.batches`.
 
@@ -26,11 +28,19 @@ def batches(
         (torch.Size([128, 1, 8, 8]), torch.float32, torch.Size([128]))
     """
     return source.batches(
-        batch_size, generator, augment=augment, drop_last=drop_last, skip=skip, channels_last=channels_last
+        batch_size,
+        generator,
+        augment=augment,
+        drop_last=drop_last,
+        skip=skip,
+        channels_last=channels_last,
+        share=share,
     )
 
 
-def test_batches(source: Source, batch_size: int = 1000, *, channels_last: bool = False) -> Batches:
+def test_batches(
+    source: Source, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE
+) -> Batches:
     """All test images in their order, as in `Source.test_batches`.
 
     Example:
@@ -38,4 +48,4 @@ def test_batches(source: Source, batch_size: int = 1000, *, channels_last: bool 
         >>> [len(labels) for _, labels in test_batches(load_digits(), 100)]
         [100, 100, 100, 60]
     """
-    return source.test_batches(batch_size, channels_last=channels_last)
+    return source.test_batches(batch_size, channels_last=channels_last, share=share)

@@ -9,6 +9,7 @@ from jaxtyping import Float32, Int64, Num, UInt8
 from torch import Tensor
 
 from training.augmentation import draw, shift_and_flip
+from training.share import WHOLE, Share
 from training.source import Batches, batch_count, check_skip, check_test_batch_size
 
 __all__ = ["Dataset", "Device", "from_bytes"]
@@ -70,6 +71,7 @@ class Dataset:
         drop_last: bool = True,
         skip: int = 0,
         channels_last: bool = False,
+        share: Share = WHOLE,
     ) -> Batches:
         """As in `Source`; augmentation shifts and mirrors. All draws of an epoch are made at the call."""
         count = batch_count(self, batch_size, drop_last)
@@ -80,7 +82,10 @@ class Dataset:
 
         def rest() -> Batches:
             for index in range(skip, count):
-                where = slice(index * batch_size, (index + 1) * batch_size)
+                start = index * batch_size
+                where = share.of(min(batch_size, n - start), start)
+                if where.start == where.stop:
+                    continue
                 chosen = order[where]
                 images = self.normalise(self.train_images[chosen])
                 if augment:
@@ -89,11 +94,16 @@ class Dataset:
 
         return rest()
 
-    def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False) -> Batches:
+    def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE) -> Batches:
         """As in `Source`."""
         check_test_batch_size(batch_size)
-        parts = zip(self.test_images.split(batch_size), self.test_labels.split(batch_size), strict=True)
-        return ((_in_format(self.normalise(images), channels_last), labels) for images, labels in parts)
+        n = len(self.test_labels)
+        parts = (share.of(min(batch_size, n - start), start) for start in range(0, n, batch_size))
+        return (
+            (_in_format(self.normalise(self.test_images[where]), channels_last), self.test_labels[where])
+            for where in parts
+            if where.start < where.stop
+        )
 
 
 def _in_format(images: Tensor, channels_last: bool) -> Tensor:

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from training.errors import InputError
+from training.share import WHOLE, Share
 
 __all__ = ["Branch", "GateSite", "Gated", "Gates", "Norm", "Removable", "UnitGroup", "Weighted"]
 
@@ -215,14 +216,21 @@ class Gates(nn.Module):
         """Which gates gate a whole branch."""
         return torch.arange(len(self.theta)) >= self.units
 
-    def sample(self, batch: int, generator: torch.Generator | None = None) -> Float[Tensor, "batch gate"]:
+    def sample(
+        self, batch: int, generator: torch.Generator | None = None, share: Share = WHOLE
+    ) -> Float[Tensor, "share gate"]:
         """Draw masks ξ ~ Ber(θ) for each sample of a batch and set them at the sites.
 
         The masks are a leaf that requires a gradient: after `backward`, `sampled.grad` holds ∂loss/∂ξ.
+
+        Args:
+            batch: samples, of all processes together.
+            generator: in the same state in every process, so that each sample's masks do not depend on their number.
+            share: this process's part of the batch; its masks are set and returned.
         """
         theta = self.theta.detach()
         uniform = torch.rand(batch, len(theta), generator=generator, device=theta.device)
-        self.sampled = (uniform < theta).to(theta.dtype).requires_grad_()
+        self.sampled = (uniform[share.of(batch)] < theta).to(theta.dtype).requires_grad_()
         self.put(self.sampled)
         return self.sampled
 

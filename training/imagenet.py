@@ -18,6 +18,7 @@ from training.dataset import Device
 from training.errors import DataError
 from training.image_crops import centre_pixels, decode, random_pixels
 from training.image_files import FolderImages, ImageFiles, digest, list_folders, list_shards
+from training.share import WHOLE, Share
 from training.source import Batches, batch_count, check_skip, check_test_batch_size
 
 __all__ = ["ImageNet", "load_imagenet"]
@@ -99,6 +100,7 @@ class ImageNet:
         drop_last: bool = True,
         skip: int = 0,
         channels_last: bool = False,
+        share: Share = WHOLE,
     ) -> Batches:
         """As in `Source`; augmentation crops, resizes and mirrors; without it, images are as for evaluation."""
         count = batch_count(self, batch_size, drop_last)
@@ -111,18 +113,23 @@ class ImageNet:
 
         def draws() -> Iterator[list[Draw]]:
             for index in range(skip, count):
-                where = slice(index * batch_size, (index + 1) * batch_size)
-                crops = seeds[where].tolist() if augment else [None] * batch_size
-                yield list(zip(order[where].tolist(), crops, strict=False))
+                start = index * batch_size
+                where = share.of(min(batch_size, n - start), start)
+                chosen = order[where].tolist()
+                if not chosen:
+                    continue
+                crops = seeds[where].tolist() if augment else [None] * len(chosen)
+                yield list(zip(chosen, crops, strict=True))
 
         return self._decoded(self.train, draws(), channels_last)
 
-    def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False) -> Batches:
+    def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE) -> Batches:
         """As in `Source`."""
         check_test_batch_size(batch_size)
         n = len(self.test_labels)
+        parts = (share.of(min(batch_size, n - start), start) for start in range(0, n, batch_size))
         draws: Iterator[list[Draw]] = (
-            [(i, None) for i in range(start, min(start + batch_size, n))] for start in range(0, n, batch_size)
+            [(i, None) for i in range(part.start, part.stop)] for part in parts if part.start < part.stop
         )
         return self._decoded(self.test, draws, channels_last)
 
@@ -232,7 +239,8 @@ def load_imagenet(
 def _processors() -> int:
     """Those this process may use, which in a container or a batch job are fewer than the machine has."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, _MOST_WORKERS)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun's processes on this machine, which decode too
+    return max(1, min(usable // beside, _MOST_WORKERS))
 
 
 def _list(place: Path, split: str, classes: tuple[str, ...] | None = None) -> tuple[ImageFiles, str]:

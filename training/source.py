@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from training.share import WHOLE, Share
+
 __all__ = ["Batches", "Source", "batch_count", "check_skip", "check_test_batch_size"]
 
 Batches = Iterator[tuple[Float32[Tensor, "batch c h w"], Int64[Tensor, " batch"]]]
@@ -22,6 +24,7 @@ class Source(Protocol):
 
     - the generator's state before a call of `batches` fixes the whole epoch: its order and what augmentation does
       to each image, whatever the batch size and however many processes work on it;
+    - the shares of a batch, one after the other, are the batch;
     - its state after the call depends on the number of images alone;
     - `skip` gives the rest of an epoch exactly as it would have come, without making what is left out;
     - arguments out of range are refused at the call, not at the first batch.
@@ -60,6 +63,7 @@ class Source(Protocol):
         drop_last: bool = True,
         skip: int = 0,
         channels_last: bool = False,
+        share: Share = WHOLE,
     ) -> Batches:
         """One epoch of training: every image once, shuffled, normalised and, unless switched off, augmented.
 
@@ -70,13 +74,14 @@ class Source(Protocol):
             drop_last: leave out a last batch smaller than the others.
             skip: start with the batch of this index, 0 to `batch_count`.
             channels_last: give images in the memory format that convolutions prefer on some devices.
+            share: give this part of every batch, without making the others'; a part without images is left out.
 
         Raises:
             ValueError: batch size or skip out of range, or a generator that is not on the CPU.
         """
 
-    def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False) -> Batches:
-        """All test images in their order, normalised; the last batch may be smaller.
+    def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE) -> Batches:
+        """All test images in their order, normalised; the last batch may be smaller. Of each batch, the share.
 
         Raises:
             ValueError: the batch size is below 1.
