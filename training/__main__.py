@@ -14,7 +14,8 @@ def _validate(arguments: list[str]) -> None:
     chosen = preset(_preset_name(arguments, Validate.preset))
     config = parse(Validate, "python -m training validate", arguments, chosen)
     folder = validate(config) if config.seeds == 1 else validate_seeds(config)
-    print(f"run folder: {folder}")
+    if folder is not None:  # None in processes that train along
+        print(f"run folder: {folder}")
 
 
 def _resume(arguments: list[str]) -> None:
@@ -25,7 +26,9 @@ def _resume(arguments: list[str]) -> None:
 
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise InputError("usage: python -m training resume RUN")
-    print(f"run folder: {resume(Path(arguments[0]))}")
+    folder = resume(Path(arguments[0]))
+    if folder is not None:
+        print(f"run folder: {folder}")
 
 
 def _export(arguments: list[str]) -> None:

@@ -20,6 +20,7 @@ from training.errors import InputError
 from training.estimators import Corrected, Sums, estimator
 from training.gates import Gates
 from training.optimizer import ProjectedSGD, gate_rate
+from training.ranks import ALONE, Ranks
 from training.shrink import Shrunk, restore, shrink
 from training.structure import structure_of
 from training.tracker import Record, Tracker
@@ -35,6 +36,7 @@ class GateLearner:
         network: gated, on its device, nothing removed from it yet.
         optimizer: of the network's weights; plain momentum SGD.
         shape: of one image (channels, height, width).
+        ranks: the processes that train together; in each there is a learner that does the same.
 
     Attributes:
         network, optimizer: as given; both lose what `remove` removes.
@@ -48,9 +50,15 @@ class GateLearner:
     """
 
     def __init__(
-        self, config: Validate, network: nn.Module, optimizer: torch.optim.Optimizer, shape: Sequence[int]
+        self,
+        config: Validate,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        shape: Sequence[int],
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.network, self.optimizer, self.shape = config, network, optimizer, tuple(shape)
+        self.config, self.network, self.optimizer = config, network, optimizer
+        self.shape, self.ranks = tuple(shape), ranks
         self.gates = Gates(network, config.theta_start).to(config.device)  # type: ignore[arg-type]
         self.full = self.structure = structure_of(network, self.shape)
         rate = gate_rate(optimizer, config.gate_lr)
@@ -61,14 +69,14 @@ class GateLearner:
         self._masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
 
     def sample(self, batch: int) -> None:
-        """Draw the masks of a step."""
-        self.gates.sample(batch, self._masks)
+        """Draw the masks of a step, for a batch of all processes."""
+        self.gates.sample(batch, self._masks, self.ranks.share)
 
-    def learn(self, losses: Float[Tensor, " batch"], step: int, factor: float) -> Record | None:
+    def learn(self, losses: Float[Tensor, " share"], step: int, factor: float) -> Record | None:
         """Move θ and measure, after the backward pass of the mean of `losses` and before the weights move.
 
         Args:
-            losses: of the samples.
+            losses: of this process's samples.
             step: number of steps done before this one.
             factor: of the learning rate's schedule, in [0, 1].
 
@@ -79,8 +87,9 @@ class GateLearner:
             InputError: if the loss has diverged.
         """
         cost = self._costs()
-        difference = self._difference(losses)
-        record = self.tracker.observe(self._sums(losses), cost)
+        masks, gradients, losses = self._whole_batch(losses)
+        difference = self._difference(masks, gradients, losses)
+        record = self.tracker.observe(Sums.of(masks, gradients, losses, self.gates.informative(masks)), cost)
         self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
         try:
             self._descent.step(difference + cost)  # a held step too: it looks at every value
@@ -94,20 +103,33 @@ class GateLearner:
     def _norms(self) -> Float[Tensor, " gate"]:
         return self.gates.weight_norms()[1].clone()
 
-    def _difference(self, losses: Float[Tensor, " batch"]) -> Float[Tensor, " gate"]:
-        """D̂ of this step."""
-        masks, first_order = self.gates.sampled, self.gates.difference()
-        if masks is None or masks.grad is None:
-            return first_order  # everything was removed
-        theta = self.gates.theta.detach()
-        value = self._estimator(masks.detach(), masks.grad, losses, theta).value.to(theta.dtype)
-        return torch.where(value.isnan(), first_order, value)  # NaN: this batch had nothing to compare
-
-    def _sums(self, losses: Float[Tensor, " batch"]) -> Sums:
+    def _whole_batch(
+        self, losses: Float[Tensor, " share"]
+    ) -> tuple[Float[Tensor, "batch gate"], Float[Tensor, "batch gate"], Float[Tensor, " batch"]]:
+        """Masks, ∂(mean loss)/∂ξ and losses of the samples of all processes, which so make the same of them."""
         masks = self.gates.sampled
         assert masks is not None  # drawn by `sample`
-        gradients = masks.grad if masks.grad is not None else torch.zeros_like(masks)
-        return Sums.of(masks.detach(), gradients, losses, self.gates.informative())
+        gradients = masks.grad if len(self.gates.theta) else torch.zeros_like(masks)
+        assert gradients is not None  # there was a backward pass
+        if self.ranks.size == 1:
+            return masks.detach(), gradients, losses
+        # A process's gradients are of the sum of all processes' mean losses; that of the whole batch is their mean.
+        whole = self.ranks.gather(torch.cat([masks.detach(), gradients / self.ranks.size, losses[:, None]], 1))
+        gates = masks.shape[1]
+        return whole[:, :gates], whole[:, gates:-1], whole[:, -1]
+
+    def _difference(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " gate"]:
+        """D̂ of this step."""
+        if not masks.shape[1]:
+            return gradients.sum(0)  # everything was removed
+        theta = self.gates.theta.detach()
+        value = self._estimator(masks, gradients, losses, theta).value.to(theta.dtype)
+        return torch.where(value.isnan(), gradients.sum(0), value)  # NaN: this batch had nothing to compare
 
     def _costs(self) -> Float[Tensor, " gate"]:
         theta = self.gates.theta.detach()
@@ -117,8 +139,12 @@ class GateLearner:
         """Remove gates for good, with all that follows them; see `training.shrink.closed` for what goes along.
 
         Args:
-            going: which go, bool. [gate]
+            going: which go, bool; the same in all processes. [gate]
+
+        Raises:
+            RanksDifferError: if it is not.
         """
+        self.ranks.agree("θ and the gates to be removed", self.gates.theta, torch.as_tensor(going))
         shrunk = shrink(self.network, self.optimizer, self.gates, going)
         self._follow(shrunk)
         return shrunk

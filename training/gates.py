@@ -262,15 +262,19 @@ class Gates(nn.Module):
             raise RuntimeError("sample masks, then run the loss backward, before asking for the difference")
         return self.sampled.grad.sum(0)
 
-    def informative(self) -> Bool[Tensor, "batch gate"]:
-        """Which samples of the last `sample` say something of which gate: all, of a unit those with its branch on.
+    def informative(self, masks: Float[Tensor, "batch gate"] | None = None) -> Bool[Tensor, "batch gate"]:
+        """Which samples say something of which gate: all, of a unit those with its branch on.
+
+        Args:
+            masks: of the samples; by default those of the last `sample`.
 
         Raises:
-            RuntimeError: before a `sample`.
+            RuntimeError: before a `sample`, without masks.
         """
-        if self.sampled is None:
+        masks = self.sampled if masks is None else masks
+        if masks is None:
             raise RuntimeError("sample masks before asking what they say")
-        return (self.sampled.detach()[:, self.holder] > 0) | (self.holder < 0)
+        return (masks.detach()[:, self.holder] > 0) | (self.holder < 0)
 
     def put(self, masks: Float[Tensor, "batch gate"] | None) -> None:
         """Set given masks at the sites, a row a sample or one row for all; None takes them away."""

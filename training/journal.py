@@ -21,6 +21,8 @@ __all__ = ["Journal"]
 class Journal(Hooks):
     """Writes one network's scalars, histories and checkpoints. Use as a context manager.
 
+    Of several processes that train together, the first has a journal; the others have `training.follower`.
+
     Args:
         folder: of the run.
         network: "gated" or "ungated".
@@ -36,6 +38,7 @@ class Journal(Hooks):
         self._every, self._saved = training.config.checkpoint_every, time.monotonic()
         self._checkpoints = folder.checkpoints(network, progress.note)
         found = self._checkpoints.last()
+        training.ranks.hand_out(found[1] if found is not None else None)
         step = 0
         if found is not None:
             step, state = found

@@ -4,7 +4,8 @@ One step:
 
     loss = mean ℓ(w, ξ);   w ← momentum SGD on ∇loss + λw;   the gates' part is `training.gate_learner`
 
-In prune mode certified gates leave the network every `prune_every` steps, between two steps.
+In prune mode certified gates leave the network every `prune_every` steps, between two steps. Several processes may
+train together (`training.ranks`): then each runs this loop on its share of every batch.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from training.gates import Gates
 from training.multiples import in_multiples
 from training.optimizer import cosine, weight_optimizer
 from training.progress import Progress
+from training.ranks import ALONE, Ranks
 from training.rules import removable
 from training.structure import structure_of
+from training.synchronised_norm import synchronise
 from training.tracker import Record
 
 __all__ = ["Hooks", "Trained", "Training", "evaluate"]
@@ -101,6 +104,7 @@ class Training:
         network: trained in place, on its device.
         dataset: gives its batches on the same device.
         gated: whether its gates learn, or the plain network is trained.
+        ranks: the processes that train together; with more than one, the network's normalisations are synchronised.
 
     Attributes:
         at: how far the run is.
@@ -108,7 +112,8 @@ class Training:
         learner: of the gates, None for the plain network.
 
     Raises:
-        InputError: for settings that the theory does not cover.
+        InputError: for settings that the theory does not cover, or a batch that ranks cannot share.
+        RanksDifferError: if the processes do not start from the same weights.
     """
 
     config: Validate
@@ -116,15 +121,20 @@ class Training:
     dataset: Source
     gated: bool = True
     at: Position = field(default_factory=Position)
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         config = self.config
+        self.ranks.check_batch(config.batch)
+        self.ranks.agree("weights at the start", *self.network.state_dict().values())
+        if self.ranks.size > 1:
+            synchronise(self.network)  # before it is compiled
         self.optimizer = weight_optimizer(
             config.optimizer, self.network, lr=config.lr, momentum=config.momentum, decay=config.decay
         )
         self.learner: GateLearner | None = None
         if self.gated:
-            self.learner = GateLearner(config, self.network, self.optimizer, self.dataset.shape)
+            self.learner = GateLearner(config, self.network, self.optimizer, self.dataset.shape, self.ranks)
         full = self.learner.full if self.learner else structure_of(self.network, self.dataset.shape)
         self._macs_full = full.full_macs
         self._order = torch.Generator().manual_seed(config.seed)
@@ -155,8 +165,9 @@ class Training:
         self.network.train()
         self._epoch_order = self._order.get_state()
         clock = time.perf_counter()
+        share = self.ranks.share
         for images, labels in batches(
-            self.dataset, self.config.batch, self._order, skip=self.at.batch, channels_last=True
+            self.dataset, self.config.batch, self._order, skip=self.at.batch, channels_last=True, share=share
         ):
             record = self._step(images, labels)
             if record is not None and self.learner is not None:
@@ -173,17 +184,19 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * factor
         if self.learner is not None:
-            self.learner.sample(len(images))
+            self.learner.sample(self.config.batch)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             losses = F.cross_entropy(self._forward(images), labels, reduction="none")
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         losses = losses.detach()
+        loss = losses.mean()
+        self.ranks.average([loss, *(p.grad for p in self.network.parameters() if p.grad is not None)])
         record = self.learner.learn(losses, self.at.step, factor) if self.learner is not None else None
         self.optimizer.step()
-        self._total += losses.mean()
-        self.at.flops += training_flops(self._macs(), len(images))
-        self.at.flops_full += training_flops(self._macs_full, len(images))
+        self._total += loss
+        self.at.flops += training_flops(self._macs(), self.config.batch)
+        self.at.flops_full += training_flops(self._macs_full, self.config.batch)
         self.at.step += 1
         self.at.batch += 1
         return record
@@ -216,7 +229,8 @@ class Training:
         if not mean < float("inf"):
             raise InputError(f"the loss is {mean} after epoch {at.epoch}: lower lr = {self.config.lr}")
         gates = self.learner.gates if self.learner is not None else None
-        at.accuracy = evaluate(self.network, self.dataset, self.config.batch, gates)
+        self.ranks.agree("weights and θ", *self.network.parameters(), *([gates.theta] if gates is not None else []))
+        at.accuracy = evaluate(self.network, self.dataset, self.config.batch, gates, self.ranks)
         counts = self.learner.counts() if self.learner is not None else {}
         hooks.log(
             epoch=at.epoch,
@@ -261,13 +275,15 @@ class Training:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, dataset: Source, batch: int, gates: Gates | None) -> float:
+def evaluate(network: nn.Module, dataset: Source, batch: int, gates: Gates | None, ranks: Ranks = ALONE) -> float:
     """Test accuracy in [0, 1]; with gates, of the deterministic network (a gate is on where θ ≥ ½)."""
     network.eval()
     if gates is not None:
         gates.decide()
-    right = sum(
+    own = sum(
         int((network(images).argmax(1) == labels).sum())
-        for images, labels in test_batches(dataset, batch, channels_last=True)
+        for images, labels in test_batches(dataset, batch, channels_last=True, share=ranks.share)
     )
-    return right / len(dataset.test_labels)
+    right = torch.tensor(own, device=ranks.device)
+    ranks.sum([right])
+    return int(right) / len(dataset.test_labels)

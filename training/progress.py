@@ -19,17 +19,18 @@ class Progress:
         label: what is being done.
         total: steps in all.
         interval: seconds between plain lines where there is no terminal.
+        quiet: show nothing.
 
     Use as a context manager.
     """
 
-    def __init__(self, label: str, total: int, interval: float = 30.0) -> None:
+    def __init__(self, label: str, total: int, interval: float = 30.0, quiet: bool = False) -> None:
         self.label, self.total, self.interval = label, total, interval
         self.done = self._begun = 0
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=quiet)
         self._start = self._last = time.monotonic()
         self._bar: RichProgress | None = None
-        if self._console.is_terminal:
+        if self._console.is_terminal and not quiet:
             self._bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),

@@ -6,6 +6,7 @@ bit for bit, and are together one process with the whole batch, up to the roundi
 
 - each draws the masks of the whole batch and the order of the whole epoch, and takes its rows;
 - batch normalisation uses the statistics of the whole batch (`training.synchronised_norm`);
+- the estimators of D see the samples of all (`training.gate_learner`);
 - with L_r the mean loss of rank r's share, what descends is L = mean of L_r. Through the shared statistics rank r's
   backward pass brings ∂(Σ_s L_s)/∂(what rank r holds), size times ∂L: the mean over ranks of the weights' gradients is
   ∂L/∂w, and the mean of the ranks' `Gates.difference()` is D̂, the sum over the whole batch of ∂L/∂ξ.
@@ -17,11 +18,13 @@ and after a removal the network has others.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -29,7 +32,7 @@ from torch import Tensor, distributed
 from training.errors import InputError
 from training.share import Share
 
-__all__ = ["Ranks", "RanksDifferError"]
+__all__ = ["ALONE", "Ranks", "RanksDifferError"]
 
 
 class RanksDifferError(RuntimeError):
@@ -68,26 +71,27 @@ class Ranks:
             timeout: how long to wait for the others, to meet and at every message, before giving up.
 
         Raises:
-            InputError: for variables of torchrun that are missing or no numbers, a device that ranks cannot share
-                out, or fewer GPUs than processes on this machine.
+            InputError: for a device on which nothing can be computed here, variables of torchrun that are missing or
+                no numbers, a device that ranks cannot share out, or fewer GPUs than processes on this machine.
         """
         size = _variable("WORLD_SIZE", 1)
         if size <= 1:
-            return cls(device=torch.device(device))
+            return cls(device=_usable(device))
         rank, local = _variable("RANK"), _variable("LOCAL_RANK")
         if device not in ("cpu", "cuda"):
             raise InputError(f"device must be cpu or cuda where several processes train together; got {device!r}")
         if not distributed.is_available():
             raise InputError("this build of torch has no torch.distributed: start one process, without torchrun")
         if device == "cuda":
-            if local >= torch.cuda.device_count():
+            if torch.cuda.is_available() and local >= torch.cuda.device_count():
                 raise InputError(
                     f"nproc-per-node must be ≤ {torch.cuda.device_count()}, this machine's number of GPUs; "
                     f"got a process number {local + 1}"
                 )
             device = f"cuda:{local}"
-            torch.cuda.set_device(local)
-        own = torch.device(device)
+        own = _usable(device)
+        if own.type == "cuda":
+            torch.cuda.set_device(own)
         backend = "nccl" if own.type == "cuda" else "gloo"
         distributed.init_process_group(
             backend, timeout=timeout, device_id=own if own.type == "cuda" else None, rank=rank, world_size=size
@@ -134,7 +138,8 @@ class Ranks:
         if self.size == 1 or not tensors:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        distributed.all_reduce(flat)
+        if flat.numel():
+            distributed.all_reduce(flat)
         if divisor != 1:
             flat /= divisor
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
@@ -152,17 +157,29 @@ class Ranks:
         rows = rows.detach()
         if self.size == 1:
             return rows
-        whole = rows.new_empty(self.size * len(rows), *rows.shape[1:])
-        distributed.all_gather_into_tensor(whole, rows.contiguous())
-        return whole
+        whole = rows.new_empty(self.size, *rows.shape)
+        distributed.all_gather(list(whole), rows.contiguous())
+        return whole.flatten(0, 1)
 
-    def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite the tensors with those of the first rank, a message each: for the start."""
-        if self.size > 1:
-            for tensor in tensors:
-                values = tensor.detach().contiguous()
-                distributed.broadcast(values, src=0)
-                tensor.detach().copy_(values)
+    def hand_out(self, values: Any) -> Any:
+        """What the first rank holds, on all of them.
+
+        Args:
+            values: on the first rank, tensors on the CPU and plain values, in lists and dictionaries; on the others,
+                anything.
+        """
+        if self.size == 1:
+            return values
+        buffer = io.BytesIO()
+        if self.first:
+            torch.save(values, buffer)
+        length = torch.tensor(buffer.tell(), device=self.device)
+        distributed.broadcast(length, src=0)
+        data = torch.empty(int(length), dtype=torch.uint8, device=self.device)
+        if self.first:
+            data.copy_(torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8))
+        distributed.broadcast(data, src=0)
+        return torch.load(io.BytesIO(data.cpu().numpy().tobytes()), weights_only=True)
 
     def agree(self, what: str, *parts: Tensor | str | int) -> None:
         """Make sure that all ranks hold the same, bit for bit.
@@ -205,6 +222,10 @@ class Ranks:
         self.close()
 
 
+#: The only process.
+ALONE = Ranks()
+
+
 def _digest(parts: Iterable[Tensor | str | int]) -> int:
     """63 bits of a hash of all parts."""
     sha = hashlib.sha256()
@@ -215,6 +236,15 @@ def _digest(parts: Iterable[Tensor | str | int]) -> int:
         else:
             sha.update(f"{type(part).__name__}{len(str(part))}{part}".encode())
     return int.from_bytes(sha.digest()[:8], "big") >> 1
+
+
+def _usable(name: str) -> torch.device:
+    """A device on which something can be computed here."""
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError):  # the second is how a build without CUDA answers
+        raise InputError(f"device {name!r} is not usable here: use cpu, or cuda where torch has it") from None
+    return torch.device(name)
 
 
 def _variable(name: str, default: int | None = None) -> int:

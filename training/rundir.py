@@ -29,7 +29,7 @@ import torch
 from training.checkpoint import Checkpoints
 from training.errors import InputError
 
-__all__ = ["RunFolder", "environment", "read_json", "write_atomically", "write_json"]
+__all__ = ["RunFolder", "environment", "read_json", "settings_in", "write_atomically", "write_json"]
 
 
 _LOCK = ".lock"
@@ -78,8 +78,7 @@ class RunFolder:
 
     def __init__(self, path: Path, *, existing: bool = False) -> None:
         if existing:
-            if not (path / "config.json").is_file():
-                raise InputError(f"run folder {path} holds no config.json: nothing to go on with")
+            settings_in(path)
         elif path.exists() and (not path.is_dir() or _begun(path)):
             raise InputError(
                 f"run folder {path} exists already: choose another --out, remove it,"
@@ -140,6 +139,18 @@ class RunFolder:
         self.close()
 
 
+def settings_in(path: Path) -> Any:
+    """What the run in this folder was asked for, as JSON holds it.
+
+    Raises:
+        InputError: for a folder without a run.
+    """
+    found = read_json(path / "config.json")
+    if found is None:
+        raise InputError(f"run folder {path} holds no config.json: nothing to go on with")
+    return found
+
+
 def _begun(path: Path) -> bool:
     """Whether a folder holds anything but what a process that was killed at its start leaves."""
     return any(entry.name != _LOCK and entry.suffix != ".partial" for entry in path.iterdir())
@@ -160,7 +171,8 @@ def environment() -> dict[str, Any]:
     """Where and how a result was made: command, git commit, versions, machine, time."""
     packages = ("torch", "numpy", "sympy", "numba", "scikit-learn", "pruning-dynamics")
     return {
-        "command": " ".join([Path(sys.executable).name, "-m", _module(), *sys.argv[1:]]),
+        "command": " ".join([*_starter(), _module(), *sys.argv[1:]]),
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
         "git": _git(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in packages},
@@ -173,6 +185,15 @@ def environment() -> dict[str, Any]:
         },
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _starter() -> list[str]:
+    """What started this process: python, or torchrun, so far as it tells its processes how it was called."""
+    here, all_of_them = (os.environ.get(name, "1") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    if all_of_them == "1":
+        return [Path(sys.executable).name, "-m"]
+    nodes = [] if here == all_of_them else ["--nnodes", str(int(all_of_them) // int(here))]
+    return ["torchrun", *nodes, "--nproc-per-node", here, "-m", "--"]  # else torchrun takes --nu for one of its own
 
 
 def _module() -> str:

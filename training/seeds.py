@@ -26,12 +26,14 @@ __all__ = ["validate_seeds"]
 def validate_seeds(config: Validate) -> Path:
     """Make the runs with seeds `seed` to `seed + seeds − 1` and return the folder that holds them.
 
-    They lie in seedN/ below it, what each printed beside it in seedN.log. Called again with the same settings it goes on
-    with what is missing. Shadow runs are pooled at the end: evidence.json and evidence.md.
+    They lie in seedN/ below it, what each printed beside it in seedN.log. Called again with the same settings it goes
+    on with what is missing. Shadow runs are pooled at the end: evidence.json and evidence.md.
 
     Raises:
         InputError: for what `validate` refuses, or a folder that holds runs of other settings.
     """
+    if "WORLD_SIZE" in os.environ:
+        raise InputError(f"seeds must be 1 under torchrun, whose processes make one run together; got {config.seeds}")
     checked(config)
     folder = config.out or default_folder(config)
     settings = plain(replace(config, out=None, jobs=1))
@@ -98,4 +100,5 @@ def _one(config: Validate) -> str:
     log = (config.out.parent / f"{config.out.name}.log").open("a")
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         folder = resume(config.out, draw=False) if _begun(config.out) else validate(config, draw=False)
+    assert folder is not None  # one process a run
     return f"{folder.name}: {summary(json.loads((folder / 'table.json').read_text()))}"

@@ -96,9 +96,9 @@ class _Normalise(torch.autograd.Function):
         precise = x.to(torch.promote_types(x.dtype, torch.float32))  # sums over a batch in bfloat16 would be useless
         variance, mean = torch.var_mean(precise, _over(x), correction=0)  # [channel]
         own = torch.stack([mean, variance])  # [2, channel]
-        every = own.new_empty(distributed.get_world_size() * 2, own.shape[1])
-        distributed.all_gather_into_tensor(every, own)
-        means, variances = every[::2], every[1::2]  # [rank, channel]
+        every = own.new_empty(distributed.get_world_size(), *own.shape)
+        distributed.all_gather(list(every), own)
+        means, variances = every.unbind(1)  # [rank, channel]
         mean = means.mean(0)
         # Shares are equal, so that variances add with those of the means; E x² − μ² would cancel.
         variance = (variances + (means - mean).square()).mean(0)

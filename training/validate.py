@@ -1,14 +1,16 @@
 """A validation run: a gated network, in shadow or prune mode, and the plain one beside it; then the verdict.
 
 In shadow mode nothing is removed: every rule flags, and the flags are judged by what became of the gates. In prune mode
-one rule's flags are followed.
+one rule's flags are followed. Of several processes that train together (`training.ranks`) the first alone writes,
+prints and draws.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from training.audit import audit
 from training.config import Validate, from_plain, plain
 from training.data import Source, load
 from training.errors import InputError
+from training.follower import Follower
 from training.gates import Gates
 from training.history import open_history
 from training.journal import Journal
@@ -28,14 +31,15 @@ from training.networks import build
 from training.optimizer import weight_optimizer
 from training.paths import gate_paths
 from training.progress import Progress
+from training.ranks import ALONE, Ranks
 from training.report import print_result, report
-from training.rundir import RunFolder, environment, write_atomically
+from training.rundir import RunFolder, environment, settings_in, write_atomically
 
 __all__ = ["checked", "default_folder", "network_of", "resume", "validate"]
 
 
-def validate(config: Validate, draw: bool = True) -> Path:
-    """Make a run and return its folder.
+def validate(config: Validate, draw: bool = True) -> Path | None:
+    """Make a run and return its folder; None in processes that train along.
 
     Everything that can be wrong with the input is looked at before anything is written.
 
@@ -46,32 +50,40 @@ def validate(config: Validate, draw: bool = True) -> Path:
     Raises:
         InputError: for bad settings, missing or broken data, or an existing run folder.
     """
-    dataset = checked(config)
-    with RunFolder(config.out or default_folder(config)) as folder:
-        folder.json("config.json", plain(config))
-        folder.json("environment.json", environment())
-        return _complete(config, dataset, folder, draw)
+    with Ranks.of_environment(config.device) as ranks:
+        dataset = checked(config, ranks)
+        if not ranks.first:
+            _train_along(config, dataset, ranks)
+            return None
+        with RunFolder(config.out or default_folder(config)) as folder:
+            folder.json("config.json", plain(config))
+            folder.json("environment.json", environment())
+            return _complete(config, dataset, folder, ranks, draw)
 
 
-def resume(path: Path, draw: bool = True) -> Path:
+def resume(path: Path, draw: bool = True) -> Path | None:
     """Go on with an interrupted run, from its last checkpoint, and return its folder.
 
     On the CPU, with the same machine, versions and threads, it ends bit for bit as it would have without the
-    interruption. A finished run is left as it is, its table printed.
+    interruption. A finished run is left as it is, its table printed. The number of processes may be another one.
 
     Raises:
         InputError: for a folder without a run, a run at which another process works, or data that have changed.
     """
-    with RunFolder(path, existing=True) as folder:
-        config = from_plain(folder.read("config.json"))
-        dataset = checked(config)
-        here = environment()
-        first = folder.read("environment.json") or here
-        folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
-        return _complete(config, dataset, folder, draw)
+    config = from_plain(settings_in(path))
+    with Ranks.of_environment(config.device) as ranks:
+        if not ranks.first:
+            _train_along(config, checked(config, ranks), ranks)
+            return None
+        with RunFolder(path, existing=True) as folder:
+            dataset = checked(config, ranks)
+            here = environment()
+            first = folder.read("environment.json") or here
+            folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
+            return _complete(config, dataset, folder, ranks, draw)
 
 
-def checked(config: Validate) -> Source:
+def checked(config: Validate, ranks: Ranks = ALONE) -> Source:
     """The data set, after a look at all settings.
 
     Raises:
@@ -79,8 +91,9 @@ def checked(config: Validate) -> Source:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    _check_device(config.device)
-    dataset = load(config.data, config.data_folder, device=config.device)
+    ranks.check_batch(config.batch)
+    dataset = load(config.data, config.data_folder, device=ranks.device)
+    ranks.agree("settings and data", json.dumps(plain(config)), dataset.provenance)
     network = network_of(config, dataset)
     weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
     Gates(network)  # type: ignore[arg-type]
@@ -88,14 +101,16 @@ def checked(config: Validate) -> Source:
     return dataset
 
 
-def _complete(config: Validate, dataset: Source, folder: RunFolder, draw: bool) -> Path:
+def _complete(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, draw: bool) -> Path:
     """Do what of the run is not done yet, and print what came out."""
     result = folder.read("table.json") or {}
-    if "gated" not in result:
-        result = _gated_result(config, dataset, folder)
+    missing = [name for name in ("gated", "ungated")[: 1 + config.ungated] if name not in result]
+    ranks.hand_out(missing)
+    if "gated" in missing:
+        result = _gated_result(config, dataset, folder, ranks)
         _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
-    if config.ungated and "ungated" not in result:
-        result["ungated"] = asdict(_train(config, dataset, folder, gated=False)[1])
+    if "ungated" in missing:
+        result["ungated"] = asdict(_train(config, dataset, folder, ranks, "ungated")[1])
         _write(folder, result)
     print_result(result)  # before the figure: should it fail, the table has been seen
     if draw:
@@ -106,14 +121,6 @@ def _complete(config: Validate, dataset: Source, folder: RunFolder, draw: bool) 
 def _write(folder: RunFolder, result: dict[str, Any]) -> None:
     folder.json("table.json", result)
     write_atomically(folder.path / "report.md", report(result).encode())
-
-
-def _check_device(name: str) -> None:
-    """Refuse a device on which nothing can be computed here."""
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError):  # the second is how a build without CUDA answers
-        raise InputError(f"device {name!r} is not usable here: use cpu, or cuda where torch has it") from None
 
 
 def _check_length(config: Validate, dataset: Source) -> None:
@@ -146,16 +153,28 @@ def network_of(config: Validate, dataset: Source) -> nn.Module:
     return network.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _train(config: Validate, dataset: Source, folder: RunFolder, gated: bool) -> tuple[Training, Trained]:
-    """Train one of the two networks, from its last checkpoint if there is one."""
-    training = Training(config, network_of(config, dataset), dataset, gated)
-    name = "gated" if gated else "ungated"
+def _train(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, name: str) -> tuple[Training, Trained]:
+    """Train the gated or the ungated network, from its last checkpoint if there is one."""
+    training = _training(config, dataset, ranks, name)
     with Progress(name, training.steps) as progress, Journal(folder, name, training, progress) as journal:
         return training, training.run(progress, journal)
 
 
-def _gated_result(config: Validate, dataset: Source, folder: RunFolder) -> dict[str, Any]:
-    training, trained = _train(config, dataset, folder, gated=True)
+def _train_along(config: Validate, dataset: Source, ranks: Ranks) -> None:
+    """What `_complete` is in the other processes."""
+    for name in ranks.hand_out(None):
+        training = _training(config, dataset, ranks, name)
+        with Progress(name, training.steps, quiet=True) as progress, Follower(training) as follower:
+            training.run(progress, follower)
+
+
+def _training(config: Validate, dataset: Source, ranks: Ranks, name: str) -> Training:
+    here = replace(config, device=str(ranks.device))
+    return Training(here, network_of(here, dataset), dataset, name == "gated", ranks=ranks)
+
+
+def _gated_result(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
+    training, trained = _train(config, dataset, folder, ranks, "gated")
     assert training.learner is not None
     history = open_history(folder.path / "gates.zarr").load()
     folder.json("gate_paths.json", gate_paths(history, config.tracker.warmup))
