@@ -53,12 +53,12 @@ class Bottleneck(nn.Module):
         self.removed = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, inputs, h, w] → [batch, outputs, h/stride, w/stride]."""
+        """[batch, inputs, h, w], not negative → [batch, outputs, h/stride, w/stride]."""
         if self.removed:
-            return F.relu(self.shortcut(x))
-        hidden = self.units1(F.relu(self.norm1(self.conv1(x))))
-        hidden = self.units2(F.relu(self.norm2(self.conv2(hidden))))
-        return F.relu(self.shortcut(x) + self.branch(self.norm3(self.conv3(hidden))))
+            return x if isinstance(self.shortcut, nn.Identity) else F.relu(self.shortcut(x), inplace=True)
+        hidden = self.units1.relu(self.norm1(self.conv1(x)), inplace=True)
+        hidden = self.units2.relu(self.norm2(self.conv2(hidden)), inplace=True)
+        return self.branch.add_relu(self.shortcut(x), self.norm3(self.conv3(hidden)))
 
     def remove_branch(self) -> None:
         """Drop the branch; what is left is the shortcut, with its projection where there is one."""
@@ -114,7 +114,7 @@ class BottleneckResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [batch, channels, h, w] → logits [batch, classes]."""
-        x = self.blocks(self.pool(F.relu(self.norm(self.conv(x)))))
+        x = self.blocks(self.pool(F.relu(self.norm(self.conv(x)), inplace=True)))
         return self.linear(x.mean((2, 3)))
 
     def unit_groups(self) -> Sequence[UnitGroup]:

@@ -75,6 +75,18 @@ class Chain(nn.Sequential):
         ([('2', 3)], 3)
     """
 
+    def forward(self, x: Tensor) -> Tensor:
+        """As `nn.Sequential`; where there are masks, a ReLU and the site behind it are one operation."""
+        done = None
+        for part, following in zip(self, [*self][1:] + [None], strict=True):
+            if part is done:
+                continue
+            if isinstance(part, nn.ReLU) and isinstance(following, GateSite) and following.mask is not None:
+                x, done = following.relu(x), following
+            else:
+                x = part(x)
+        return x
+
     def unit_groups(self) -> Sequence[UnitGroup]:
         """The units gated by the sites of this chain and of the branches in it, in order of execution.
 

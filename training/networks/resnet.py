@@ -37,11 +37,11 @@ class BasicBlock(nn.Module):
         self.removed = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, inputs, h, w] → [batch, outputs, h/stride, w/stride]."""
+        """[batch, inputs, h, w], not negative → [batch, outputs, h/stride, w/stride]."""
         if self.removed:
-            return F.relu(self.shortcut(x))
-        hidden = self.units(F.relu(self.norm1(self.conv1(x))))
-        return F.relu(self.shortcut(x) + self.branch(self.norm2(self.conv2(hidden))))
+            return self.shortcut(x)  # as it is: what comes out of a ReLU needs no other
+        hidden = self.units.relu(self.norm1(self.conv1(x)), inplace=True)
+        return self.branch.add_relu(self.shortcut(x), self.norm2(self.conv2(hidden)))
 
     def shortcut(self, x: Tensor) -> Tensor:
         """Option A: subsample, then pad the new channels with zeros; no parameters."""
@@ -92,7 +92,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [batch, channels, h, w] → logits [batch, classes]."""
-        x = self.blocks(F.relu(self.norm(self.conv(x))))
+        x = self.blocks(F.relu(self.norm(self.conv(x)), inplace=True))
         return self.linear(x.mean((2, 3)))
 
     def unit_groups(self) -> Sequence[UnitGroup]:
