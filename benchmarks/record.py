@@ -13,7 +13,7 @@ from typing import Any
 PACKAGES = ("numpy", "numba", "scipy", "sympy", "torch", "jax", "diffrax")
 
 
-def machine() -> dict[str, Any]:
+def machine(module: str = "benchmarks") -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
     }
 
 

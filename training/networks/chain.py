@@ -77,12 +77,11 @@ class Chain(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Sequential`; where there are masks, a ReLU and the site behind it are one operation."""
-        done = None
-        for part, following in zip(self, [*self][1:] + [None], strict=True):
-            if part is done:
-                continue
-            if isinstance(part, nn.ReLU) and isinstance(following, GateSite) and following.mask is not None:
-                x, done = following.relu(x), following
+        parts: list[nn.Module] = [*self]
+        while parts:
+            part = parts.pop(0)
+            if isinstance(part, nn.ReLU) and parts and isinstance(parts[0], GateSite) and parts[0].mask is not None:
+                x = parts.pop(0).relu(x)
             else:
                 x = part(x)
         return x
