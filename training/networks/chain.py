@@ -77,11 +77,12 @@ class Chain(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Sequential`; where there are masks, a ReLU and the site behind it are one operation."""
-        parts: list[nn.Module] = [*self]
-        while parts:
-            part = parts.pop(0)
-            if isinstance(part, nn.ReLU) and parts and isinstance(parts[0], GateSite) and parts[0].mask is not None:
-                x = parts.pop(0).relu(x)
+        rest: list[nn.Module] = [*self]
+        while rest:
+            part, *rest = rest
+            site = rest[0] if rest else None
+            if isinstance(part, nn.ReLU) and isinstance(site, GateSite) and site.mask is not None:
+                x, rest = site.relu(x), rest[1:]
             else:
                 x = part(x)
         return x
