@@ -4,7 +4,7 @@ Everything is on the device, data and augmentation too. Four networks take turns
 
     peer            the same ResNet in plain PyTorch, written for this comparison (`plain_resnet`)
     plain           ours without masks
-    gated           ours, gates drawn for every sample and moved
+    gated           ours, gates drawn for every sample, estimated, tracked and moved
     gated, shrunk   after half of the FLOPs were removed: half of them by layers, half by units in eights
 
 `--device cpu --batch 8 --steps 1 --networks resnet8` tries the script out where there is no GPU; the figures mean
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from benchmarks import record
 from benchmarks.plain_resnet import plain_resnet
 from benchmarks.shrunk import removed
-from benchmarks.training_step import ALPHA, BETA, NU, Step, images
+from benchmarks.training_step import Step, images
 from training.augmentation import augment
 
 
@@ -61,15 +61,18 @@ class Settings:
 
 
 class Trainer:
-    """A network on the device with what one step of it needs."""
+    """A network on the device with what one step of it needs.
 
-    def __init__(self, settings: Settings, network: nn.Module, gating: Step | None = None) -> None:
-        self.settings, self.gating = settings, gating
+    Args:
+        settings: of the benchmark.
+        network: trained.
+        step: what drives its gates, or None for a network without.
+    """
+
+    def __init__(self, settings: Settings, network: nn.Module, step: Step | None = None) -> None:
+        self.settings, self.learner = settings, step.learner if step is not None else None
         self.device = torch.device(settings.device)
         self.network = network.to(self.device, memory_format=torch.channels_last).train()
-        if gating is not None:
-            gating.gates.to(self.device)
-            gating.masks = torch.Generator(self.device).manual_seed(1)
         fused = self.device.type == "cuda"
         self.optimizer = torch.optim.SGD(network.parameters(), 0.01, 0.9, weight_decay=5e-4, fused=fused)
         self.order = torch.Generator().manual_seed(0)
@@ -79,21 +82,15 @@ class Trainer:
 
     def step(self, pictures: Tensor, labels: Tensor) -> None:
         pictures = augment(pictures, self.order, 4, True).contiguous(memory_format=torch.channels_last)
-        if self.gating is not None:
-            self.gating.gates.sample(len(pictures), self.gating.masks)
+        if self.learner is not None:
+            self.learner.sample(len(pictures))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
-            loss = F.cross_entropy(self.forward(pictures), labels)
+            losses = F.cross_entropy(self.forward(pictures), labels, reduction="none")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.gating is not None:
-            self.move_gates(self.gating)
+        losses.mean().backward()
+        if self.learner is not None:
+            self.learner.learn(losses.detach(), 0, 1.0)
         self.optimizer.step()
-
-    def move_gates(self, gating: Step) -> None:
-        """As in training, but nothing makes the host wait for the device; the tracker is not part of this."""
-        theta = gating.gates.theta.detach()
-        slope = gating.gates.difference() + gating.structure.costs(theta, NU, ALPHA, BETA)
-        theta.sub_(slope, alpha=1e-4).clamp_(0, 1)
 
     def turn(self, found: list[tuple[Tensor, Tensor]]) -> float:
         """Images a second over a turn."""
@@ -114,12 +111,12 @@ def trainers(settings: Settings, name: str) -> tuple[dict[str, Trainer], float]:
     depth = re.fullmatch(r"resnet(\d+)", name)
     if depth is None or (int(depth[1]) - 2) % 6:
         raise SystemExit(f"error: networks must be residual networks for small images, resnet20 and so on; got {name}")
-    gated, shrunk = Step(name, gated=True), Step(name, gated=True)
+    gated, shrunk = (Step(name, gated=True, device=settings.device) for _ in range(2))
     full = shrunk.macs
     removed(shrunk, "both", settings.removed)
     return {
         "peer": Trainer(settings, plain_resnet(int(depth[1]))),
-        "plain": Trainer(settings, Step(name, gated=False).network),
+        "plain": Trainer(settings, Step(name, gated=False, device=settings.device).network),
         "gated": Trainer(settings, gated.network, gated),
         "gated, shrunk": Trainer(settings, shrunk.network, shrunk),
     }, shrunk.macs / full

@@ -17,8 +17,7 @@ import torch
 import tyro
 
 from benchmarks import record
-from benchmarks.training_step import ALPHA, BETA, NU, Batch, Step, images, ratio, take_turns
-from training.estimators import Corrected
+from benchmarks.training_step import Batch, Step, images, ratio, take_turns
 
 
 @dataclass(frozen=True)
@@ -48,33 +47,29 @@ def compare(name: str, found: list[Batch], rounds: int, threads: int) -> dict[st
     return {
         "network": name,
         "threads": threads,
-        "gates": len(gated.gates.theta),
+        "gates": len(gated.learner.gates.theta),
         "ungated seconds": statistics.median(seconds[0]),
         "gated seconds": step,
         "gated over ungated": ratio(seconds[1], seconds[0]),
         "tracking seconds": tracking,
-        "tracking share of a gated step": sum(tracking.values()) / step,
+        "tracking share of a gated step": tracking / step,
         "all seconds": {"ungated": seconds[0], "gated": seconds[1]},
     }
 
 
-def track(step: Step, batch: Batch) -> dict[str, float]:
-    """Seconds a step that the estimator and the tracker take, averaged over one whole interval with its record."""
-    estimate, theta = Corrected(), step.gates.theta.detach()
+def track(step: Step, batch: Batch) -> float:
+    """Seconds a step that all work on gates after the backward pass takes, averaged over a whole tracking interval.
+
+    Estimator, sums, tracker with its record of all margins, costs and the gates' own step.
+    """
     step(batch)
-    masks, losses = step.gates.sampled, torch.rand(len(batch[0]))
-    assert masks is not None and masks.grad is not None
-    cost = step.structure.costs(theta, NU, ALPHA, BETA)
-    every, spent = step.tracker.settings.every, {"estimator": 0.0, "observe": 0.0}
+    learner, every = step.learner, step.config.tracker.every
+    start = 0.0
     for turn in range(2 * every):  # the first interval compiles
-        start = time.perf_counter()
-        difference = estimate(masks.detach(), masks.grad, losses, theta).value
-        middle = time.perf_counter()
-        step.tracker.observe(difference, cost)
-        if turn >= every:
-            spent["estimator"] += (middle - start) / every
-            spent["observe"] += (time.perf_counter() - middle) / every
-    return spent
+        if turn == every:
+            start = time.perf_counter()
+        learner.learn(step.losses, 0, 1.0)
+    return (time.perf_counter() - start) / every
 
 
 def main(arguments: list[str] | None = None) -> int:

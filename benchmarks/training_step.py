@@ -13,19 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.config import Validate
 from training.data import DataError, batches, load_cifar10
-from training.gates import Gates
+from training.gate_learner import GateLearner
 from training.networks import build
-from training.optimizer import ProjectedSGD, gate_rate, weight_optimizer
-from training.structure import structure_of
-from training.tracker import Tracker, TrackerSettings
+from training.optimizer import weight_optimizer
 
-SHAPE, NU, ALPHA, BETA = (3, 32, 32), 0.5, 0.2, 0.0
+SHAPE = (3, 32, 32)
 Batch = tuple[Tensor, Tensor]
 
 
@@ -50,50 +48,40 @@ class Step:
 
     Args:
         name: of the network, one of `training.networks.NETWORKS`.
-        gated: with gates drawn for every sample at θ = 0.9, moved and tracked as in `training.loop`; or without.
+        gated: with gates drawn for every sample at θ = 0.9, estimated, tracked and moved as in `training.loop`; or
+            without.
+        device: torch device.
     """
 
-    def __init__(self, name: str, gated: bool) -> None:
+    def __init__(self, name: str, gated: bool, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.network = build(name, 3, 10).to(memory_format=torch.channels_last).train()
-        self.optimizer = weight_optimizer("sgd", self.network, lr=0.01, momentum=0.9, decay=5e-4)
-        self.masks = torch.Generator().manual_seed(1)
-        self.full = structure_of(self.network, SHAPE)
-        self.gates = Gates(self.network)
+        # Gates that move slowly: all steps have about the same masks.
+        self.config = Validate(data="cifar10", batch=128, lr=0.01, gate_lr=1e-4, device=device)
+        self.network = build(name, 3, 10).to(device, memory_format=torch.channels_last).train()
+        self.optimizer = weight_optimizer(
+            "sgd", self.network, lr=self.config.lr, momentum=self.config.momentum, decay=self.config.decay
+        )
+        self.learner = GateLearner(self.config, self.network, self.optimizer, SHAPE)
         self.gated = gated
-        self.after_removal()
-
-    def after_removal(self) -> None:
-        """Make anew what follows from the network's shapes."""
-        self.structure = structure_of(self.network, SHAPE, self.full)
-        self.mover = ProjectedSGD(self.gates.theta, 1e-4)  # slowly: all steps have about the same masks
-        rate = gate_rate(self.optimizer, 1e-4)
-        self.tracker = Tracker(self.gates, TrackerSettings(), decay=5e-4, rate=rate)
+        self.forward: Callable[[Tensor], Tensor] = self.network
+        self.losses = torch.zeros(0)
 
     @property
-    def macs(self) -> float:
+    def macs(self) -> int:
         """Multiply–accumulates of one image, all gates open."""
-        return float(self.structure.macs(np.ones(len(self.gates.theta))))
+        return self.learner.structure.total_macs
 
     def __call__(self, batch: Batch) -> None:
         pictures, labels = batch
         if self.gated:
-            self.gates.sample(len(pictures), self.masks)
-        loss = F.cross_entropy(self.network(pictures), labels)
+            self.learner.sample(len(pictures))
+        losses = F.cross_entropy(self.forward(pictures), labels, reduction="none")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses.mean().backward()
+        self.losses = losses.detach()
         if self.gated:
-            self.move_gates()
+            self.learner.learn(self.losses, 0, 1.0)
         self.optimizer.step()
-
-    def move_gates(self) -> None:
-        """What a step does for the gates after the backward pass."""
-        difference = self.gates.difference()
-        if not bool(difference.isfinite().all()):
-            raise FloatingPointError("the loss diverged")
-        cost = self.structure.costs(self.gates.theta.detach(), NU, ALPHA, BETA)
-        self.tracker.observe(difference, cost)
-        self.mover.step(difference + cost)
 
 
 def take_turns(calls: Sequence[Callable[[Batch], Any]], found: Sequence[Batch], rounds: int) -> list[list[float]]:

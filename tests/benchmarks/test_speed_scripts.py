@@ -18,7 +18,7 @@ def test_gated_over_ungated(tmp_path, capsys):
     out = tmp_path / "step.json"
     assert step.main([*TINY, "--rounds", "2", "--threads", "1", "--output", str(out)]) == 0
     (row,) = json.loads(out.read_text())["rows"]
-    assert row["gates"] == 112 + 3 and row["gated over ungated"]["n"] == 2 and row["tracking seconds"]["observe"] > 0
+    assert row["gates"] == 112 + 3 and row["gated over ungated"]["n"] == 2 and row["tracking seconds"] > 0
     assert "gated/ungated" in capsys.readouterr().out
 
 
@@ -44,7 +44,7 @@ def test_about_the_wanted_share_is_removed(kind, share):
     shrunk.removed(run, kind, share)
     left = 0.29 if (kind, share) == ("units by 8", 0.75) else 1 - share  # eight of sixteen units must stay
     assert run.macs / full == pytest.approx(left, abs=0.06)
-    sizes = np.array(run.gates.sizes[: len(run.gates.groups)])
+    sizes = np.array(run.learner.gates.sizes[: len(run.learner.gates.groups)])
     if kind == "units not by 8":
         touched = sizes[~np.isin(sizes, (16, 32, 64))]
         assert len(touched) and (touched % 8).all()

@@ -65,11 +65,13 @@ class Sums:
         # On the CPU only: elsewhere the question would make the host wait for the device at each step.
         if on.device.type == "cpu" and not bool(((on == 0) | (on == 1)).all()):
             raise ValueError("masks must be zeros and ones; got something between or beyond")
-        counted = torch.ones_like(on) if where is None else where.double()
-        sides = torch.stack([1 - on, on]) * counted  # [side, batch, gate]
-        loss = losses.detach().double().view(len(on), -1)  # [batch, 1 or gate]
+        off = 1 - on
+        if where is not None:
+            on, off = on * where, off * where
+        loss = losses.detach().double()
         slope = gradients.detach().double() * len(on)
-        return cls(sides.sum(1), *((sides * v).sum(1) for v in (loss, loss.square(), slope, slope.square())))
+        sides = [_side(mine, loss, slope) for mine in (off, on)]
+        return cls(*(torch.stack(pair) for pair in zip(*sides, strict=True)))
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
@@ -98,6 +100,19 @@ class Sums:
     def both(self) -> Bool[Tensor, " gate"]:
         """Whether both sides have samples."""
         return (self.count > 0).all(0)
+
+
+def _side(
+    mine: Float[Tensor, "batch gate"],
+    loss: Float[Tensor, " batch"] | Float[Tensor, "batch gate"],
+    slope: Float[Tensor, "batch gate"],
+) -> tuple[Float[Tensor, " gate"], ...]:
+    """Count, and sums of loss, loss², slope and slope², over the samples with `mine` = 1."""
+    slopes = mine * slope
+    sums = slopes.sum(0), (slopes * slope).sum(0)
+    if loss.dim() == 1:  # a matrix product: nothing of the size of `mine` is made
+        return *(torch.stack([torch.ones_like(loss), loss, loss.square()]) @ mine), *sums
+    return mine.sum(0), (mine * loss).sum(0), (mine * loss.square()).sum(0), *sums
 
 
 def _residual(count: Tensor, total: Tensor, square: Tensor) -> Tensor:
