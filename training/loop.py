@@ -11,6 +11,7 @@ train together (`training.ranks`): then each runs this loop on its share of ever
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -140,9 +141,15 @@ class Training:
         self._order = torch.Generator().manual_seed(config.seed)
         self._epoch_order = self._order.get_state()  # as it was when the epoch began
         self._each = batch_count(self.dataset, config.batch)
-        # After a removal the compiled network finds other shapes and is compiled again: prune in few, large steps.
-        self._forward = torch.compile(self.network) if config.compile else self.network
+        self._compile()
         self._total = torch.zeros((), device=config.device, dtype=torch.float64)
+
+    def _compile(self) -> None:
+        """At the start and after each removal, whose shapes need code of their own: prune in few, large steps."""
+        self._forward: Callable[[Tensor], Tensor] = self.network
+        if self.config.compile:
+            torch.compiler.reset()  # otherwise torch gives up after eight versions of one function
+            self._forward = torch.compile(self.network)
 
     @property
     def steps(self) -> int:
@@ -215,6 +222,7 @@ class Training:
         origin = learner.gates.origin.cpu().numpy()
         gone = learner.remove(in_multiples(going, learner.gates, config.prune.multiple)).removed
         if len(gone):
+            self._compile()
             left = learner.structure.total_macs
             hooks.log(step=self.at.step, removed=origin[gone].tolist(), macs_left=left)
             share = 100 * left / self._macs_full

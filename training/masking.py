@@ -1,8 +1,9 @@
 """Multiplying activations by masks in as few passes over memory as PyTorch's own operations allow.
 
 Outside its convolutions a training step on small images is bound by memory: a gate costs what its passes cost. Left to
-autograd, ξ·relu(x) makes one tensor more than relu(x) @@ On a CPU the operations go over the batch
-in parts that stay in the cache from one operation to the next.
+autograd, ξ·relu(x) keeps one tensor more than relu(x) and needs two passes more on the way back. Here each is one
+function with its own derivative; on a CPU its operations go over the batch in parts that stay in the cache from one
+operation to the next.
 
 The mask's gradient is a sum over pixels, Σ g·relu(x) or Σ g·r, also where ξ = 0: estimators need the slope there. Masks
 may be any numbers. The functions called `reference_…` say the same in plain words, and are what the others are tested
