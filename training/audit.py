@@ -17,7 +17,7 @@ from training.evidence.measurements import has_measurements
 from training.fates import fates, first_step
 from training.rules import RULES, Rule, flag_masks
 
-__all__ = ["Row", "as_text", "audit", "judge"]
+__all__ = ["HEADINGS", "Row", "as_text", "audit", "cells", "judge"]
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,28 @@ def _of_certificate(
     return counts
 
 
+#: Columns of the table: in a text, and where there are 80 characters a line.
+HEADINGS = {
+    "rule": "rule",
+    "flagged": "flagged",
+    "ended dead": "dead",
+    "caught": "caught",
+    "came back or ended alive": "wrong",
+    "undecided (above ½)": "open",
+    "median lead (steps)": "lead",
+    "withdrawn": "withdrawn",
+    "assumption broke": "broke",
+}
+
+
+def cells(row: Row) -> list[str]:
+    """What stands under `HEADINGS`."""
+    last = ("–" if value is None else f"{value:.0f}" for value in (row.lead, row.withdrawn, row.broken))
+    counts = (row.flagged, row.dead, row.caught, row.wrong, f"{row.undecided} ({row.leaning})")
+    return [row.rule, *map(str, counts), *last]
+
+
 def as_text(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        "| rule | flagged | ended dead | caught | came back or ended alive | undecided (above ½) | median lead (steps)"
-        " | withdrawn | assumption broke |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        last = ("–" if value is None else f"{value:.0f}" for value in (row.lead, row.withdrawn, row.broken))
-        counts = (row.flagged, row.dead, row.caught, row.wrong, f"{row.undecided} ({row.leaning})")
-        lines.append("| " + " | ".join([row.rule, *map(str, counts), *last]) + " |")
-    return "\n".join(lines)
+    lines = [HEADINGS, ["---", *["---:"] * (len(HEADINGS) - 1)], *map(cells, rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

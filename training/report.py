@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from training.audit import Row, as_text
+from training.audit import HEADINGS, Row, as_text, cells
 
 __all__ = ["print_result", "report", "summary", "tables"]
 
@@ -91,18 +92,16 @@ def print_result(result: dict[str, Any]) -> None:
     console = Console()
     console.print(result["data"], highlight=False)
     for kind in [kind for kind in ("units", "layers") if kind in result]:
-        table = Table(title=f"{kind}: {result[kind][0]['gates']} gates, {result[kind][0]['dead']} ended dead")
-        for column in (
-            "rule",
-            "flagged",
-            "caught",
-            "came back or ended alive",
-            "undecided",
-            "median lead (steps)",
-        ):
-            table.add_column(column, justify="left" if column == "rule" else "right")
-        for row in result[kind]:
-            lead = "–" if row["lead"] is None else f"{row['lead']:.0f}"
-            table.add_row(row["rule"], *(str(row[key]) for key in ("flagged", "caught", "wrong", "undecided")), lead)
+        rows = [Row(**row) for row in result[kind]]
+        table = Table(
+            title=f"{kind}: {rows[0].gates} gates, {rows[0].dead} ended dead", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        for heading in HEADINGS.values():
+            table.add_column(heading, justify="left" if heading == "rule" else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*cells(row))
         console.print(table)
+    if any(kind in result for kind in ("units", "layers")):
+        legend = ", ".join(f"{short}: {long}" for long, short in HEADINGS.items() if short != long)
+        console.print(legend, highlight=False)
     console.print("\n".join(_accuracy_lines(result)), highlight=False)
