@@ -3,11 +3,13 @@
 One step, with ξ ~ Ber(θ) per sample and D̂ from the estimator:
 
     θ ← clip(θ − lr_θ (D̂ + κ), 0, 1)
+
+In shadow mode gates at θ = 0 are probed now and then (`training.probes`), which changes nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from training.errors import InputError
 from training.estimators import Corrected, Sums, estimator
 from training.gates import Gates
 from training.optimizer import ProjectedSGD, gate_rate
+from training.probes import probe
 from training.ranks import ALONE, Ranks
 from training.shrink import Shrunk, restore, shrink
 from training.structure import structure_of
@@ -67,18 +70,26 @@ class GateLearner:
         self._rho = self._norms()
         self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
         self._masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
+        self._probes = torch.Generator(device=config.device).manual_seed(config.seed + 2)
 
     def sample(self, batch: int) -> None:
         """Draw the masks of a step, for a batch of all processes."""
         self.gates.sample(batch, self._masks, self.ranks.share)
 
-    def learn(self, losses: Float[Tensor, " share"], step: int, factor: float) -> Record | None:
+    def learn(
+        self,
+        losses: Float[Tensor, " share"],
+        step: int,
+        factor: float,
+        forward: Callable[[], Float[Tensor, " share"]] | None = None,
+    ) -> Record | None:
         """Move θ and measure, after the backward pass of the mean of `losses` and before the weights move.
 
         Args:
             losses: of this process's samples.
             step: number of steps done before this one.
             factor: of the learning rate's schedule, in [0, 1].
+            forward: computes the losses again, with the masks then in place; without it nothing is probed.
 
         Returns:
             A record of all gates there were at first, at the end of each of the tracker's intervals.
@@ -87,9 +98,13 @@ class GateLearner:
             InputError: if the loss has diverged.
         """
         cost = self._costs()
-        masks, gradients, losses = self._whole_batch(losses)
+        masks, gradients, losses = seen = self._whole_batch(losses)
         difference = self._difference(masks, gradients, losses)
-        record = self.tracker.observe(Sums.of(masks, gradients, losses, self.gates.informative(masks)), cost)
+        every = self.config.tracker.probe_every if self.config.mode == "shadow" else 0
+        if forward is not None and every and step % every == 0:
+            probe(self.network, self.gates, *seen, forward, self.tracker.probes, self._probes, self.ranks)
+        sums = Sums.of(masks, gradients, losses, self.gates.informative(masks))
+        record = self.tracker.observe(sums, cost, len(losses))
         self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
         try:
             self._descent.step(difference + cost)  # a held step too: it looks at every value
@@ -185,6 +200,7 @@ class GateLearner:
             "total": self.gates.total,
             "tracker": self.tracker.state_dict(),
             "masks": self._masks.get_state(),
+            "probes": self._probes.get_state(),
             "rho": self._rho,
             "estimator": self._estimator.state if isinstance(self._estimator, Corrected) else None,
         }
@@ -204,6 +220,7 @@ class GateLearner:
             self.gates.theta.copy_(state["theta"])
         self.tracker.load_state_dict(state["tracker"])
         self._masks.set_state(state["masks"].cpu())
+        self._probes.set_state(state["probes"].cpu())
         self._rho = state["rho"].to(self._rho.device)
         if isinstance(self._estimator, Corrected) and state["estimator"] is not None:
             self._estimator.state = state["estimator"].to(self._rho.device)

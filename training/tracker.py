@@ -1,7 +1,8 @@
 """Measures each gate's coupling while training runs, and asks `dynamics` for its margin.
 
 Over an interval of `every` steps the tracker adds up what the samples say (`training.estimators.Interval`); from that
-`training.couplings` has each gate's pull, and η̂ = pull/ρ (over ρ_in·ρ_out for the bilinear bound). The bound that
+`training.couplings` has each gate's pull, and η̂ = pull/ρ (over ρ_in·ρ_out for the bilinear bound) or another reading of
+the coupling, with `training.gradients`. The bound that
 enters the certificate is the largest η̂ of the last `window` steps, times `factor`. It is a measurement of the past,
 so a certificate is a conditional promise: *while η stays below the bound and κ above its value, the gate dies*.
 
@@ -21,10 +22,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from training.certificates import certify, own_certificates
-from training.couplings import measured
+from training.couplings import KINDS, Kind, couplings, measured
 from training.errors import InputError
 from training.estimators import Interval, Sums
 from training.gates import Gates
+from training.gradients import GradientSums
+from training.probes import ProbeSums
 
 __all__ = ["Record", "Tracker", "TrackerSettings"]
 
@@ -39,21 +42,32 @@ class TrackerSettings:
         window: the bound is the maximum over this many steps.
         every: steps averaged into one estimate, and between two records.
         factor: safety factor on the measured coupling, the m of "still dies if it becomes m times as useful".
+        coupling: how η̂ is read, see `training.couplings`: along (the present weights), confident (the same, less sure
+            of D̂), gradient (all directions) or robust (the larger of along and gradient).
+        z: standard errors put on by confident, gradient and robust.
+        probe_every: steps between two probes of gates at θ = 0 (`training.probes`), in shadow mode; 0 for none.
     """
 
     warmup: int = 1000
     window: int = 500
     every: int = 50
     factor: float = 2.0
+    coupling: Kind = "along"
+    z: float = 1.0
+    probe_every: int = 10
 
     def __post_init__(self) -> None:
-        for name, least in (("warmup", 0), ("window", 1), ("every", 1)):
+        for name, least in (("warmup", 0), ("window", 1), ("every", 1), ("probe_every", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"tracker.{name} must be ≥ {least}; got {getattr(self, name)}")
         if self.window < self.every:
             raise InputError(f"tracker.window must be ≥ tracker.every = {self.every}; got {self.window}")
         if not 1 <= self.factor < np.inf:
             raise InputError(f"tracker.factor must be ≥ 1 and finite; got {self.factor}")
+        if self.coupling not in KINDS:
+            raise InputError(f"tracker.coupling must be one of {', '.join(KINDS)}; got {self.coupling!r}")
+        if not 0 <= self.z < np.inf:
+            raise InputError(f"tracker.z must be ≥ 0 and finite; got {self.z}")
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,12 @@ class Record:
         difference, error, slope_on, slope_off, first_order: of the interval, given that the gate's branch is on; see
             `training.couplings.Slopes`.
         pull: of the interval.
-        coupling: the bound on η for the linear gate (window maximum of pull/ρ, times factor).
+        loss_difference, loss_error: D̂ from losses alone and its standard error, for units too.
+        gradient_square: ‖∇_w E[ℓ | ξ=1]‖², noise taken off, may be negative; NaN where ξ=1 was hardly sampled.
+        gradient_error: its standard error.
+        probe, probe_error: D̂ of a gate at θ = 0 from probes, and its standard error; NaN where there were none.
+        probe_count: samples that turned the gate on.
+        coupling: the bound on η for the linear gate (window maximum of η̂, times factor).
         coupling_bilinear: the same for the bilinear gate.
         cost: κ.
         in_box: inside the invariant box of the linear gate, or of its branch's gate.
@@ -86,6 +105,13 @@ class Record:
     slope_off: Float[np.ndarray, " gate"]
     first_order: Float[np.ndarray, " gate"]
     pull: Float[np.ndarray, " gate"]
+    loss_difference: Float[np.ndarray, " gate"]
+    loss_error: Float[np.ndarray, " gate"]
+    gradient_square: Float[np.ndarray, " gate"]
+    gradient_error: Float[np.ndarray, " gate"]
+    probe: Float[np.ndarray, " gate"]
+    probe_error: Float[np.ndarray, " gate"]
+    probe_count: Float[np.ndarray, " gate"]
     coupling: Float[np.ndarray, " gate"]
     coupling_bilinear: Float[np.ndarray, " gate"]
     cost: Float[np.ndarray, " gate"]
@@ -119,6 +145,10 @@ class Tracker:
         settings: see `TrackerSettings`.
         decay: λ, weight decay.
         rate: r, from `training.optimizer.gate_rate`.
+
+    Attributes:
+        step: steps taken in.
+        interval, gradients, probes: what the interval under way has shown.
     """
 
     def __init__(self, gates: Gates, settings: TrackerSettings, *, decay: float, rate: float) -> None:
@@ -127,17 +157,21 @@ class Tracker:
         self._couplings: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=length)
         self._holder = gates.holder.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
         self.step = 0
+        self.gradients = GradientSums(gates)
         self._clear()
 
     def _clear(self) -> None:
         self._count = 0
-        self.interval = Interval.empty(len(self.gates.theta), self.gates.theta.device)
+        count, device = len(self.gates.theta), self.gates.theta.device
+        self.interval, self.probes = Interval.empty(count, device), ProbeSums.empty(count, device)
+        self.gradients.clear()
 
     def keep(self, kept: np.ndarray, rho_in: np.ndarray | float = 1.0, rho: np.ndarray | float = 1.0) -> None:
         """Follow a removal: forget the gates that went, keep what was measured of the others.
 
         A bound η·ρ on the gain D must not fall because weights left and ρ with them, so the couplings grow as the
-        norms shrank. Arguments are those of `training.shrink.Shrunk`.
+        norms shrank. Gradients of an interval that is under way are forgotten: the weights have other shapes now, and
+        the record at its end has those of the steps from here on. Arguments are those of `training.shrink.Shrunk`.
 
         Args:
             kept: former index of every gate that is left. [gate left]
@@ -153,7 +187,10 @@ class Tracker:
             ((linear[kept] * rho, bilinear[kept] * (rho_in * rho)) for linear, bilinear in self._couplings),
             maxlen=self._couplings.maxlen,
         )
-        self.interval.keep(torch.as_tensor(kept, device=self.gates.theta.device))
+        index = torch.as_tensor(kept, device=self.gates.theta.device)
+        self.interval.keep(index)
+        self.probes.keep(index)
+        self.gradients = GradientSums(self.gates)
         self._holder = self.gates.holder.cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,6 +200,8 @@ class Tracker:
             "count": self._count,
             "couplings": [torch.from_numpy(np.stack(pair)) for pair in self._couplings],
             "interval": asdict(self.interval),
+            "gradients": self.gradients.state_dict(),
+            "probes": asdict(self.probes),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -172,15 +211,22 @@ class Tracker:
         self._couplings = deque(((pair[0], pair[1]) for pair in pairs), maxlen=self._couplings.maxlen)
         device = self.gates.theta.device
         self.interval = Interval(**{name: value.to(device) for name, value in state["interval"].items()})
+        self.gradients.load_state_dict(state["gradients"])
+        self.probes = ProbeSums(**{name: value.to(device) for name, value in state["probes"].items()})
 
-    def observe(self, sums: Sums, cost: Float[Tensor, " gate"]) -> Record | None:
-        """Take in one step before it is made; every `every` steps return a record.
+    def observe(self, sums: Sums, cost: Float[Tensor, " gate"], batch: int | None = None) -> Record | None:
+        """Take in one step before it is made, after its backward pass; every `every` steps return a record.
 
         Args:
             sums: of the batch; for units over the samples with their branch on (`Gates.informative`).
             cost: κ.
+            batch: samples, of all processes together, over which the loss was averaged whose gradients stand in
+                `.grad`; by default as many as masks were sampled here.
         """
         self.interval.add(sums)
+        if batch is None:
+            batch = len(self.gates.sampled) if self.gates.sampled is not None else 0
+        self.gradients.add(sums.count[1], batch)
         self._count += 1
         self.step += 1
         if self._count < self.settings.every:
@@ -192,8 +238,8 @@ class Tracker:
     def _record(self, cost: np.ndarray) -> Record:
         theta = self.gates.theta.detach().double().cpu().numpy()
         rho_in, rho = (norm.double().cpu().numpy() for norm in self.gates.weight_norms())
-        seen = measured(self.interval, self.gates.is_layer.to(self.gates.theta.device))
-        self._couplings.append((_quotient(seen.pull, rho), _quotient(seen.pull, rho_in * rho)))
+        columns = self._columns() | {"rho": rho, "rho_in": rho_in}
+        self._couplings.append(couplings(columns, self.settings.coupling, self.settings.z))
         coupling, bilinear = (
             self.settings.factor * np.max(past, axis=0) for past in zip(*self._couplings, strict=True)
         )
@@ -202,23 +248,20 @@ class Tracker:
         bounds = {"coupling": coupling, "coupling_bilinear": bilinear}
         own = own_certificates(decay=self.decay, rate=self.rate, **bounds, **state)
         return Record(
-            step=self.step,
-            theta=theta,
-            rho=rho,
-            rho_in=rho_in,
-            difference=seen.difference,
-            error=seen.error,
-            slope_on=seen.on,
-            slope_off=seen.off,
-            first_order=seen.first_order,
-            pull=seen.pull,
-            coupling=coupling,
-            coupling_bilinear=bilinear,
-            cost=cost,
-            **certify(own, self._holder, cost)._asdict(),
+            step=self.step, theta=theta, cost=cost, **columns, **bounds, **certify(own, self._holder, cost)._asdict()
         )
 
-
-def _quotient(pull: np.ndarray, norm: np.ndarray) -> np.ndarray:
-    """pull / norm; ∞ where the weights are exactly zero, since along them nothing can be measured there."""
-    return np.divide(pull, norm, out=np.where(np.isnan(norm), np.nan, np.inf), where=norm > 0)
+    def _columns(self) -> dict[str, np.ndarray]:
+        """What the interval has shown, by the record's names."""
+        seen = measured(self.interval, self.gates.is_layer.to(self.gates.theta.device))._asdict()
+        seen |= {"slope_on": seen.pop("on"), "slope_off": seen.pop("off")}
+        square, probe = self.gradients.square(), self.probes.estimate()
+        assert square.error is not None and probe.error is not None
+        found = {
+            "gradient_square": square.value,
+            "gradient_error": square.error,
+            "probe": probe.value,
+            "probe_error": probe.error,
+            "probe_count": self.probes.count,
+        }
+        return seen | {name: value.double().cpu().numpy() for name, value in found.items()}
