@@ -192,14 +192,18 @@ class Training:
             group["lr"] = self.config.lr * factor
         if self.learner is not None:
             self.learner.sample(self.config.batch)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            losses = F.cross_entropy(self._forward(images), labels, reduction="none")
+
+        def forward() -> Tensor:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                return F.cross_entropy(self._forward(images), labels, reduction="none")
+
+        losses = forward()
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         losses = losses.detach()
         loss = losses.mean()
         self.ranks.average([loss, *(p.grad for p in self.network.parameters() if p.grad is not None)])
-        record = self.learner.learn(losses, self.at.step, factor) if self.learner is not None else None
+        record = self.learner.learn(losses, self.at.step, factor, forward) if self.learner is not None else None
         self.optimizer.step()
         self._total += loss
         self.at.flops += training_flops(self._macs(), self.config.batch)
