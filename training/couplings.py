@@ -19,8 +19,8 @@ Four readings of η, all from a record's columns, so that a stored history can b
 
 For the bilinear gate each is divided by ρ_in too. Where ξ=1 was hardly sampled there is no gradient: along stands in.
 Where ξ=0 was not, nothing bounds the ray, and η is ∞ for all four. The gradient is taken at ξ=1 and says nothing of the
-ray to 0: a trained layer is flat at ξ=1 and steep at 0, so that its gradient norm is far *below* pull/ρ (a fifth, on the
-digits). By itself it bounds no D; read "gradient" for comparison, and certify with one of the others.
+ray to 0: a trained layer is flat at ξ=1 and steep at 0, so that its gradient norm is far *below* pull/ρ (less than a
+fifth, on the digits). By itself it bounds no D; read "gradient" for comparison, and certify with one of the others.
 
 A unit acts only through its branch: with the branch's gate at ξ = 0 it changes nothing, so that
 D_unit = θ_branch · (D_unit given that the branch is on) (claim `objective-nested`; batch statistics, which couple the

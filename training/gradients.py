@@ -17,8 +17,8 @@ still over the interval. Derived here; measured in the tests.)
 
 In training the noise of different steps is *not* independent, and the estimate is then too low: an epoch draws without
 replacement, and a step along one batch's noise is undone by the next (in a stationary state the mean of θ·∇ is −λw, and
-nothing more). On real runs 55 to 80 % of the estimates are negative, where pure noise would give half. What is measured
-is the gradient along the path that training takes, not at a fixed w.
+nothing more). After the first tenth of real runs 55 to 80 % of the units' estimates are negative; noise alone gives
+half. What is measured is the gradient along the path that training takes, not at a fixed w.
 
 **What normalisation does to each choice of w.** Behind a filter v whose output is normalised, the loss does not depend
 on ‖v‖, so ⟨∇_v ℓ, v⟩ = 0 (but for the normalisation's ε) and ∇_v ℓ scales as 1/‖v‖. Hence
