@@ -37,6 +37,9 @@ lint: $(READY)  ## style and types
 bench: $(READY)  ## time ours against peers (quiet machine, please)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(RUN) -m benchmarks
+	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.shrunk
+	$(RUN) -m benchmarks.kills
 
 paper:  ## build the PDF, where LaTeX is installed
 	@command -v latexmk >/dev/null || { echo "make paper: LaTeX is not installed; on Debian: apt-get install latexmk texlive-latex-extra texlive-science" >&2; exit 2; }

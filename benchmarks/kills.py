@@ -202,7 +202,7 @@ def go_on(folder: Path) -> None:
 
 def main() -> int:
     options = tyro.cli(Kills, prog="python -m benchmarks.kills")
-    about = record.machine()
+    about = record.machine("benchmarks.kills")
     result = run(options, lambda line: print(line, flush=True))
     record.write(options.output / "kills.json", {**about, **result})
     print(result)
