@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from training.closure import closed
 from training.errors import InputError
 from training.masking import masked, masked_add_relu, masked_relu
 from training.share import WHOLE, Share
@@ -244,11 +245,15 @@ class Gates(nn.Module):
         return self.sampled
 
     def decided(self) -> Bool[Tensor, " gate"]:
-        """Which gates are on in the deterministic network: θ ≥ ½."""
-        return self.theta.detach() >= 0.5
+        """Which gates are on in the deterministic network: θ ≥ ½, less what then hangs in the air.
+
+        A branch without units is off, and so are the units of a branch that is (`training.closure`): what is on is the
+        network that is left when the others are removed.
+        """
+        return ~closed(self, self.theta.detach() < 0.5)
 
     def decide(self) -> Float[Tensor, "1 gate"]:
-        """Set the deterministic network at the sites: a gate is on where θ ≥ ½."""
+        """Set the deterministic network at the sites; see `decided`."""
         mask = self.decided().to(self.theta.dtype)[None]
         self.put(mask)
         return mask

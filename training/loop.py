@@ -288,7 +288,7 @@ class Training:
 
 @torch.no_grad()
 def evaluate(network: nn.Module, dataset: Source, batch: int, gates: Gates | None, ranks: Ranks = ALONE) -> float:
-    """Test accuracy in [0, 1]; with gates, of the deterministic network (a gate is on where θ ≥ ½)."""
+    """Test accuracy in [0, 1]; with gates, of the deterministic network (`Gates.decided`)."""
     network.eval()
     if gates is not None:
         gates.decide()

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.closure import closed
 from training.errors import InputError
 from training.gates import Gated, Gates, UnitGroup
 from training.optimizer_state import OptimizerState, select
@@ -39,43 +40,6 @@ class Shrunk:
     removed: np.ndarray
     rho_in: np.ndarray
     rho: np.ndarray
-
-
-def closed(gates: Gates, remove: Tensor | np.ndarray) -> Tensor:
-    """What goes if `remove` goes: no branch is left without units, no unit without its branch, no layer empty.
-
-    - A branch goes when all units of one of its groups go: behind it there is only a constant.
-    - The units of a branch that goes go too.
-    - Of a group in no branch one unit stays, that of the largest θ (the first of several): without it nothing would
-      reach the output.
-
-    Args:
-        gates: of the network.
-        remove: which gates are to go, bool. [gate]
-
-    Returns:
-        Which gates go, bool. [gate]
-
-    Raises:
-        InputError: for another length or dtype.
-    """
-    going = torch.as_tensor(remove, device=gates.theta.device).clone()
-    if going.dtype != torch.bool or going.shape != gates.theta.shape:
-        allowed = f"bool of shape [{len(gates.theta)}], one entry a gate"
-        raise InputError(f"remove must be {allowed}; got {going.dtype} of shape {list(going.shape)}")
-    theta = gates.theta.detach()
-    start = 0
-    for group, size in zip(gates.groups, gates.sizes, strict=False):
-        units = slice(start, start + size)
-        if bool(going[units].all()):
-            if group.branch is None:
-                going[start + int(theta[units].argmax())] = False
-            else:
-                going[gates.holder[start]] = True
-        start += size
-    inside = gates.holder >= 0
-    going[inside] |= going[gates.holder[inside]]
-    return going
 
 
 def shrink(

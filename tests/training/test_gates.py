@@ -265,3 +265,16 @@ def test_a_branch_named_by_no_group_is_refused():
     net.branches = lambda: [Branch("somewhere", GateSite(1), nn.BatchNorm2d(1))]
     with pytest.raises(ValueError, match=r"branch of group 'hidden' must be one of branches.*; got 'nowhere'"):
         Gates(net)
+
+
+def test_a_branch_without_units_is_off_in_the_deterministic_network():
+    gates = Gates(network(width=2))
+    theta = torch.full_like(gates.theta, 0.9)
+    first = gates.sizes[0]
+    theta[:first] = 0.1  # all units of the first branch, whose own gate stands at 0.9
+    theta[gates.units + 1] = 0.1  # the second branch, its units at 0.9
+    gates.theta.data = theta
+    on = gates.decided().tolist()
+    second = gates.sizes[1]
+    units = [False] * first + [False] * second + [True] * gates.sizes[2]
+    assert on == [*units, False, False, True]

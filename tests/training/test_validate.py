@@ -69,7 +69,7 @@ def test_every_file_is_there_and_readable(run):
         "table.json",
         "report.md",
     }
-    assert read(run, "config.json")["tracker"] == {"warmup": 20, "window": 20, "every": 5, "factor": 2.0}
+    assert read(run, "config.json")["tracker"] == vars(TRACKER)
     assert read(run, "environment.json")["packages"]["torch"]
     assert "| half-plane |" in (run / "report.md").read_text()
 
@@ -125,7 +125,7 @@ def test_the_checkpoint_has_the_reported_accuracy_and_gates(run):
     table = read(run, "table.json")["gated"]
     assert evaluate(net, load_digits(), 32, gates) == table["accuracy"]
     assert evaluate(net, load_digits(), 360, gates) == table["accuracy"]  # the batch does not matter
-    on = (gates.theta >= 0.5).tolist()
+    on = gates.decided().tolist()
     assert (table["units_on"], table["layers_on"]) == (sum(on[:14]), sum(on[14:]))
 
 

@@ -22,7 +22,10 @@ __all__ = ["LEVELS", "evidence", "grouped"]
 LEVELS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 #: Settings in which runs of one group may differ: they say where and how, not what. The seed is the replication.
-WHERE = {"preset", "out", "data_folder", "seed", "seeds", "device", "threads", "ungated"}
+WHERE = {
+    *("preset", "out", "data_folder", "seed", "seeds", "jobs", "device", "threads", "compile"),
+    *("ungated", "checkpoint_every", "prune"),
+}
 
 
 def grouped(runs: Sequence[ShadowRun]) -> list[tuple[dict[str, Any], list[ShadowRun]]]:

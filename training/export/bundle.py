@@ -52,7 +52,7 @@ def export(
     full: Structure | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the deterministic network (a gate is on where θ ≥ ½) as plain PyTorch and as ONNX.
+    """Write the deterministic network (`Gates.decided`) as plain PyTorch and as ONNX.
 
     What is off is removed from a copy first (`decided` says what goes along). Source and ONNX file are then loaded
     again, and their outputs on test images compared with those of the network given, masked.

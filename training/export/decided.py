@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from training.gates import Gates
-from training.shrink import closed, shrink
+from training.shrink import shrink
 
 __all__ = ["decided"]
 
@@ -16,8 +16,7 @@ __all__ = ["decided"]
 def decided(network: nn.Module, gates: Gates) -> tuple[nn.Module, nn.Module, Gates]:
     """Copies of a network: with its decided gates as masks, and with nothing but what is on.
 
-    A gate is on where θ ≥ ½, and goes with what `training.shrink.closed` adds: a branch whose units are all off is
-    off (masks alone would leave its last normalisation's shift behind), and a layer outside of branches keeps one unit.
+    What is on says `Gates.decided`.
 
     Args:
         network: gated, possibly shrunken already; is not changed.
@@ -31,7 +30,7 @@ def decided(network: nn.Module, gates: Gates) -> tuple[nn.Module, nn.Module, Gat
         InputError: for gates of another network, or a branch that cannot be removed.
     """
     masked, shrunken = _copy(network, gates), _copy(network, gates)
-    going = closed(gates, ~gates.decided()).cpu()
+    going = ~gates.decided().cpu()
     shrink(shrunken[0], None, shrunken[1], going)
     masked[1].put((~going).float()[None])
     return masked[0], *shrunken
