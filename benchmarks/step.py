@@ -28,6 +28,8 @@ class Settings:
     """Which networks."""
     threads: tuple[int, ...] = (2, 1)
     """Numbers of CPU threads."""
+    compiled: bool = False
+    """Also with both networks through torch.compile, as `--compile` does; takes minutes to compile."""
     rounds: int = 24
     """Pairs of steps, ≥ 1; ResNet-56 and deeper get half as many."""
     batch: int = 128
@@ -38,21 +40,25 @@ class Settings:
     """Result file."""
 
 
-def compare(name: str, found: list[Batch], rounds: int, threads: int) -> dict[str, Any]:
+def compare(name: str, found: list[Batch], rounds: int, threads: int, compiled: bool) -> dict[str, Any]:
     torch.set_num_threads(threads)
     plain, gated = Step(name, gated=False), Step(name, gated=True)
+    if compiled:
+        for step in (plain, gated):
+            step.forward = torch.compile(step.network)
     seconds = take_turns([plain, gated], found, rounds)
     tracking = track(gated, found[0])
-    step = statistics.median(seconds[1])
+    median = statistics.median(seconds[1])
     return {
         "network": name,
         "threads": threads,
+        "compiled": compiled,
         "gates": len(gated.learner.gates.theta),
         "ungated seconds": statistics.median(seconds[0]),
-        "gated seconds": step,
+        "gated seconds": median,
         "gated over ungated": ratio(seconds[1], seconds[0]),
         "tracking seconds": tracking,
-        "tracking share of a gated step": tracking / step,
+        "tracking share of a gated step": tracking / median,
         "all seconds": {"ungated": seconds[0], "gated": seconds[1]},
     }
 
@@ -80,17 +86,19 @@ def main(arguments: list[str] | None = None) -> int:
     about = record.machine("benchmarks.step")
     found, what = images(settings.data_folder, settings.batch, 4)
     rows = []
-    for threads in settings.threads:
-        for name in settings.networks:
-            rounds = settings.rounds if name != "resnet56" and name != "resnet110" else -(-settings.rounds // 2)
-            rows.append(compare(name, found, rounds, threads))
-            over, share = rows[-1]["gated over ungated"], rows[-1]["tracking share of a gated step"]
-            print(
-                f"{name}, {threads} threads: gated/ungated {over['median']:.3f}"
-                f" ({over['quartiles'][0]:.3f} to {over['quartiles'][1]:.3f}, n = {over['n']}),"
-                f" fastest {over['of fastest']:.3f}; tracking {100 * share:.2f} % of a step",
-                flush=True,
-            )
+    modes = [
+        (t, n, c) for c in (False, True)[: 1 + settings.compiled] for t in settings.threads for n in settings.networks
+    ]
+    for threads, name, compiled in modes:
+        rounds = settings.rounds if name not in ("resnet56", "resnet110") else -(-settings.rounds // 2)
+        rows.append(compare(name, found, rounds, threads, compiled))
+        over, share = rows[-1]["gated over ungated"], rows[-1]["tracking share of a gated step"]
+        print(
+            f"{name}, {threads} threads{', compiled' * compiled}: gated/ungated {over['median']:.3f}"
+            f" ({over['quartiles'][0]:.3f} to {over['quartiles'][1]:.3f}, n = {over['n']}),"
+            f" fastest {over['of fastest']:.3f}; tracking {100 * share:.2f} % of a step",
+            flush=True,
+        )
     ended = round(os.getloadavg()[0], 2)
     result = {"images": what, "batch": settings.batch, "load at end": ended, "rows": rows}
     record.write(settings.output, {**about, **result})
