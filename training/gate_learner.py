@@ -99,11 +99,11 @@ class GateLearner:
         """
         cost = self._costs()
         masks, gradients, losses = seen = self._whole_batch(losses)
-        difference = self._difference(masks, gradients, losses)
+        sums = Sums.of(masks, gradients, losses, self.gates.informative(masks))
+        difference = self._difference(masks, gradients, losses, sums)
         every = self.config.tracker.probe_every if self.config.mode == "shadow" else 0
         if forward is not None and every and step % every == 0:
             probe(self.network, self.gates, *seen, forward, self.tracker.probes, self._probes, self.ranks)
-        sums = Sums.of(masks, gradients, losses, self.gates.informative(masks))
         record = self.tracker.observe(sums, cost, len(losses))
         self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
         try:
@@ -138,11 +138,14 @@ class GateLearner:
         masks: Float[Tensor, "batch gate"],
         gradients: Float[Tensor, "batch gate"],
         losses: Float[Tensor, " batch"],
+        sums: Sums,
     ) -> Float[Tensor, " gate"]:
         """D̂ of this step."""
         if not masks.shape[1]:
             return gradients.sum(0)  # everything was removed
         theta = self.gates.theta.detach()
+        if isinstance(self._estimator, Corrected):
+            return self._estimator.of(sums, len(losses)).to(theta.dtype)
         value = self._estimator(masks, gradients, losses, theta).value.to(theta.dtype)
         return torch.where(value.isnan(), gradients.sum(0), value)  # NaN: this batch had nothing to compare
 

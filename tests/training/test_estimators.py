@@ -13,6 +13,7 @@ from training.errors import InputError
 from training.estimators import (
     ESTIMATORS,
     Corrected,
+    Sums,
     all_masks,
     estimator,
     exact_difference,
@@ -306,3 +307,17 @@ def test_other_bad_input():
             all_masks(gates)
     with pytest.raises(ValueError, match="one for each mask"):
         exact_difference(torch.zeros(3), torch.zeros(2))
+
+
+def test_no_old_correction_holds_up_a_unit_whose_branch_is_off():
+    """The unit's D given its branch, times the branch's share of the samples; 0 when the branch is off for good."""
+    draw = torch.Generator().manual_seed(0)
+    estimator, theta = Corrected(by_losses=False, memory=0.9), torch.tensor([0.8])
+    for share in (1.0, 0.5, 0.0):
+        for _ in range(200):
+            masks = (torch.rand(64, 1, generator=draw) < theta).double()
+            on = torch.rand(64, 1, generator=draw) < share
+            slopes = torch.where(on, -1.0 + masks, 0.0).double()  # ℓ = ½(1 − ξ)² with the branch on: D = −½
+            sums = Sums.of(masks, slopes / 64, torch.zeros(64).double(), on)
+            value = estimator.of(sums, 64)
+        torch.testing.assert_close(value, torch.tensor([-0.5]).double() * on.double().mean(), rtol=1e-9, atol=1e-12)

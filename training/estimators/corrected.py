@@ -19,7 +19,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from training.estimators.protocol import Estimate, check_shapes
-from training.estimators.slopes import first_order_of
 from training.estimators.sums import Sums
 
 __all__ = ["Corrected"]
@@ -64,16 +63,32 @@ class Corrected:
             ValueError: for shapes that do not fit together, or another number of gates than before.
         """
         check_shapes(masks, gradients, losses, theta)
-        sums = Sums.of(masks, gradients, losses)
+        return Estimate(self.of(Sums.of(masks, gradients, losses), len(masks)), None)
+
+    def of(self, sums: Sums, samples: int) -> Float[Tensor, " gate"]:
+        """D̂, after taking the sums of a batch in.
+
+        Where only some samples say something of a gate (of a unit, those with its branch on) the sums hold these, D̂
+        given them is estimated, corrections included, and counts for their share of the batch; without any it is 0.
+        So no old correction holds up a unit whose branch is off.
+
+        Args:
+            sums: of the samples that say something.
+            samples: in the whole batch.
+
+        Raises:
+            ValueError: for another number of gates than before.
+        """
         fresh = _fresh(sums)
         if self.state is not None and self.state.shape != fresh.shape:
             raise ValueError(f"masks must have {self.state.shape[1]} gates as before; got {fresh.shape[1]}")
         self.state = fresh if self.state is None else self.memory * self.state + fresh
         *totals, known = self.state
         curvature, rest = (torch.where(known > 0, total / known, 0.0) for total in totals)
-        share = sums.count[1] / sums.count.sum(0)  # ξ̄
-        value = first_order_of(sums).value - (share - 0.5) * curvature
-        return Estimate(torch.where(self.by_losses, value + rest, value), None)
+        count = sums.count.sum(0)
+        share = sums.count[1] / count.clamp_min(1)  # ξ̄
+        value = sums.slope.sum(0) / count.clamp_min(1) - (share - 0.5) * curvature
+        return torch.where(self.by_losses, value + rest, value) * (count / samples)
 
     def follow(self, ratio: Float[Tensor, " gate"]) -> None:
         """Scale the corrections as the gates' weights change their norm: ĉ and R̂ are of second order in them.
@@ -94,7 +109,7 @@ class Corrected:
 
 def _fresh(sums: Sums) -> Float[Tensor, "3 gate"]:
     """One batch's contribution to the state; zeros where a side is empty."""
-    weight = sums.count.prod(0) / sums.count.sum(0)
+    weight = sums.count.prod(0) / sums.count.sum(0).clamp_min(1)
     slopes, losses = (total / sums.count.clamp_min(1) for total in (sums.slope, sums.loss))
     difference = losses[1] - losses[0]
     return weight * torch.stack([slopes[1] - slopes[0], difference - slopes.mean(0), torch.ones_like(weight)])
