@@ -24,7 +24,7 @@ class Fate:
         alive: θ ≥ 0.98 at the end.
         death: step from which θ stayed at or below 0.02 to the end; −1 if it did not end dead.
         touched: first step with θ ≤ 0.02, −1 for none.
-        revived: last step with θ > 0.1 after `touched`, −1 for none.
+        revived: step at which θ rose above 0.1 from having been at or below 0.02, the last time; −1 for never.
         high: θ > ½ at the end; of a gate that has not settled, the side on which it stopped.
     """
 
@@ -57,16 +57,26 @@ def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]
     stays = np.flip(np.logical_and.accumulate(np.flip(low, 0), 0), 0)  # low from here to the end
 
     touched = first_step(steps, low)
-    again = (theta > REVIVED) & (steps[:, None] > touched) & (touched >= 0)
-    last = len(steps) - 1 - np.flip(again, 0).argmax(0)
+    back = _rises(low, theta > REVIVED)
+    last = len(steps) - 1 - np.flip(back, 0).argmax(0)
     return Fate(
         dead=low[-1],
         alive=theta[-1] >= ALIVE,
         death=first_step(steps, stays),
         touched=touched,
-        revived=np.where(again.any(0), steps[last], -1),
+        revived=np.where(back.any(0), steps[last], -1),
         high=theta[-1] > 0.5,
     )
+
+
+def _rises(low: Bool[np.ndarray, "time gate"], high: Bool[np.ndarray, "time gate"]) -> Bool[np.ndarray, "time gate"]:
+    """The records that are high and whose nearest one before them that was low or high was low."""
+    index = np.arange(len(low))[:, None]
+    last_low, last_high = (np.maximum.accumulate(np.where(mask, index, -1), 0) for mask in (low, high))
+    rises = high.copy()
+    rises[:1] = False  # nothing is before it
+    rises[1:] &= last_low[:-1] > last_high[:-1]
+    return rises
 
 
 def settled(theta: Float[np.ndarray, "*time gate"]) -> Bool[np.ndarray, "*time gate"]:

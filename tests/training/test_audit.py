@@ -56,11 +56,11 @@ def slow_first_flag(name, data, gate, warmup):
 
 def slow_verdict(flag, steps, theta):
     """(verdict, lead) of one flagged gate."""
-    came_back, touched = False, False
+    came_back, at_zero = False, False
     for step, value in zip(steps, theta, strict=True):
-        if touched and value > np.float32(REVIVED) and step > flag:
-            came_back = True
-        touched = touched or value <= np.float32(DEAD)
+        if at_zero and value > np.float32(REVIVED):
+            came_back, at_zero = came_back or step > flag, False
+        at_zero = at_zero or value <= np.float32(DEAD)
     if came_back or theta[-1] >= np.float32(ALIVE):
         return "wrong", None
     if theta[-1] > np.float32(DEAD):
@@ -140,6 +140,11 @@ KNOWN = {  # path at steps 10, 20, …, 80 → (caught, wrong, undecided) by a c
     "comes back and dies again": ([0.9, 0.6, 0.3, 0.0, 0.2, 0.1, 0.0, 0.0], (0, 1, 0)),
     "trembles near zero": ([0.9, 0.6, 0.3, 0.0, 0.1, 0.0, 0.05, 0.0], (1, 0, 0)),
     "came back before it was flagged": ([0.0, 0.2, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0], (1, 0, 0)),
+    "came back long before it was flagged, and was on its way down": (
+        [0.0, 0.9, 0.6, 0.4, 0.2, 0.0, 0.0, 0.0],
+        (1, 0, 0),
+    ),
+    "comes back again": ([0.0, 0.9, 0.6, 0.0, 0.05, 0.2, 0.0, 0.0], (0, 1, 0)),
     "stays alive": ([0.9, 0.9, 0.8, 0.8, 0.9, 1.0, 1.0, 1.0], (0, 1, 0)),
     "undecided": ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.4], (0, 0, 1)),
     "just dead": ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.1, 0.02], (1, 0, 0)),
@@ -148,7 +153,8 @@ KNOWN = {  # path at steps 10, 20, …, 80 → (caught, wrong, undecided) by a c
     "just alive": ([0.9, 0.8, 0.7, 0.8, 0.9, 0.9, 0.97, 0.98], (0, 1, 0)),
 }
 DEATHS = {"dies": 50, "dies late": 80, "comes back and dies again": 70, "trembles near zero": 80}
-DEATHS |= {"came back before it was flagged": 50, "just dead": 80}
+DEATHS |= {"came back before it was flagged": 50, "just dead": 80, "comes back again": 70}
+DEATHS |= {"came back long before it was flagged, and was on its way down": 60}
 
 
 @pytest.mark.parametrize("name", KNOWN)
