@@ -56,7 +56,9 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        for old in [p for p in self.paths() if p != path][KEPT - 1 :]:
+        others = [other for other in self.paths() if other != path]
+        later = [other for other in others if _step(other) > step]  # damaged: else the run had gone on from there
+        for old in later + [other for other in others if other not in later][KEPT - 1 :]:
             old.unlink()
         for lost in self.folder.glob(f"{self.network}-*.partial"):  # of a run that was killed while writing
             lost.unlink()
@@ -110,6 +112,12 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"checkpoint {path} must have format {FORMAT!r}; it is none of this package's")
     return found
+
+
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None  # one of `paths`
+    return int(match["step"])
 
 
 def _digest(data: bytes) -> str:

@@ -48,7 +48,7 @@ class Journal(Hooks):
                 raise InputError(f"the checkpoints in {folder.path} are of another kind of run: {error}") from error
             progress.begin_at(step)
             progress.note(f"goes on from step {step}")
-        folder.cut_scalars(network, step)
+        folder.cut_scalars(network, step, training.at.epoch)
         self._history = self._open_history(training, step)
 
     def _open_history(self, training: Training, step: int) -> History | None:

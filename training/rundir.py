@@ -106,14 +106,24 @@ class RunFolder:
         with (self.path / "scalars.jsonl").open("a") as file:
             file.write(json.dumps(values) + "\n")
 
-    def cut_scalars(self, network: str, step: int) -> None:
-        """Forget a network's lines later than `step`, and a line that a kill left unfinished."""
+    def cut_scalars(self, network: str, step: int, epoch: int) -> None:
+        """Forget a network's lines of later than `step` or `epoch`, and a line that a kill left unfinished.
+
+        Args:
+            network: "gated" or "ungated".
+            step: steps done.
+            epoch: epochs done; the last step of an epoch is before its end, and the epoch's line is written after it.
+        """
         path = self.path / "scalars.jsonl"
         if not path.exists():
             return
         whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
         found = ((json.loads(line), line) for line in whole)
-        kept = [line for values, line in found if values["network"] != network or values["step"] <= step]
+        kept = [
+            line
+            for values, line in found
+            if values["network"] != network or (values["step"] <= step and values.get("epoch", 0) <= epoch)
+        ]
         write_atomically(path, "".join(kept).encode())
 
     def checkpoints(self, network: str, warn: Callable[[str], None] = print) -> Checkpoints:

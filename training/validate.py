@@ -57,7 +57,7 @@ def validate(config: Validate, draw: bool = True) -> Path | None:
             return None
         with RunFolder(config.out or default_folder(config)) as folder:
             folder.json("config.json", plain(config))
-            folder.json("environment.json", environment())
+            folder.json("environment.json", environment() | {"data": dataset.provenance})
             return _complete(config, dataset, folder, ranks, draw)
 
 
@@ -68,9 +68,12 @@ def resume(path: Path, draw: bool = True) -> Path | None:
     interruption. A finished run is left as it is, its table printed. The number of processes may be another one.
 
     Raises:
-        InputError: for a folder without a run, a run at which another process works, or data that have changed.
+        InputError: for a folder without a run or with those of many seeds, a run at which another process works, or
+            data that have changed.
     """
     config = from_plain(settings_in(path))
+    if config.seeds > 1:
+        raise InputError(f"run folder {path} must hold one run; it holds those of {config.seeds} seeds")
     with Ranks.of_environment(config.device) as ranks:
         if not ranks.first:
             _train_along(config, checked(config, ranks), ranks)
@@ -79,6 +82,10 @@ def resume(path: Path, draw: bool = True) -> Path | None:
             dataset = checked(config, ranks)
             here = environment()
             first = folder.read("environment.json") or here
+            if first.get("data", dataset.provenance) != dataset.provenance:
+                raise InputError(
+                    f"data must be those that the run began with, {first['data']}; got {dataset.provenance}"
+                )
             folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
             return _complete(config, dataset, folder, ranks, draw)
 

@@ -51,6 +51,15 @@ def test_a_damaged_file_is_named_and_the_one_before_it_used(tmp_path, damage):
     assert len(told) == (damage != "gone") and all(str(last) in line for line in told)
 
 
+def test_two_intact_ones_stay_after_damage_too(tmp_path):
+    """A run that goes on from before a damaged file must not keep that file in the place of an intact one."""
+    checkpoints, (_, last) = written(tmp_path, 100, 200, warn=lambda text: None)
+    last.write_bytes(b"")
+    assert checkpoints.last()[0] == 100
+    written(tmp_path, 150, 160)
+    assert [read(path)["step"] for path in checkpoints.paths()] == [160, 150]
+
+
 class Unwanted:
     def __reduce__(self):
         return print, ("code of a stranger",)
@@ -125,8 +134,8 @@ def same(a, b):
 def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, mode, monkeypatch):
     whole = validate(config(tmp_path / "whole", mode))
     stops = iter([1, 33, 44, 50, 71, 88, 88 + 30])  # in steps done; 44 ends an epoch, 50 is a removal
-    done, at = [0], [next(stops)]
-    save = Journal.save
+    done, at = [0], [next(stops), 44]
+    save, log = Journal.save, Journal.log
 
     def stopping(self, training, last):
         save(self, training, last)
@@ -135,7 +144,14 @@ def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, mode, 
             at[0] = next(stops, None)
             raise Stopped
 
+    def stopping_after_a_line(self, **values):
+        log(self, **values)
+        if values["step"] == at[1]:  # an epoch's line is written, and no checkpoint knows that it ended
+            at[1] = None
+            raise Stopped
+
     monkeypatch.setattr(Journal, "save", stopping)
+    monkeypatch.setattr(Journal, "log", stopping_after_a_line)
     broken = tmp_path / "broken"
     with contextlib.suppress(Stopped):
         validate(config(broken, mode))
@@ -169,6 +185,13 @@ def test_a_run_of_other_settings_is_refused(tmp_path):
     (folder / "table.json").unlink()
     with pytest.raises(InputError, match="are of another kind of run"):
         resume(folder)
+    path = folder / "environment.json"
+    known = path.read_text()
+    path.write_text(known.replace("content sha256 ", "content sha256 f"))
+    with pytest.raises(InputError, match="data must be those that the run began with"):
+        resume(folder)
+    path.write_text(known)
+    path = folder / "config.json"
     path.write_text("{}")
     with pytest.raises(InputError, match="settings are of another version"):
         resume(folder)

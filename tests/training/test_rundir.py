@@ -80,11 +80,14 @@ def test_scalars_after_a_step_are_forgotten_and_so_is_half_a_line(tmp_path):
     with RunFolder(tmp_path / "run") as folder:
         for network, step in (("gated", 1), ("gated", 2), ("ungated", 9)):
             folder.scalars(network=network, step=step)
+        folder.scalars(network="gated", step=1, epoch=1)
         with (folder.path / "scalars.jsonl").open("a") as file:
             file.write('{"network": "gat')
-        folder.cut_scalars("gated", 1)
-    lines = [json.loads(line) for line in (folder.path / "scalars.jsonl").read_text().splitlines()]
-    assert lines == [{"network": "gated", "step": 1}, {"network": "ungated", "step": 9}]
+        for epoch in (1, 0):  # the first step ends the first epoch: done with the epoch's end, then before it
+            folder.cut_scalars("gated", 1, epoch)
+            lines = [json.loads(line) for line in (folder.path / "scalars.jsonl").read_text().splitlines()]
+            left = [{"network": "gated", "step": 1}, {"network": "ungated", "step": 9}]
+            assert lines == left + [{"network": "gated", "step": 1, "epoch": 1}] * epoch
 
 
 def test_environment_is_plain_and_complete():
