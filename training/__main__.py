@@ -22,11 +22,11 @@ def _resume(arguments: list[str]) -> None:
     from pathlib import Path
 
     from training.errors import InputError
-    from training.validate import resume
+    from training.seeds import resume_any
 
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise InputError("usage: python -m training resume RUN")
-    folder = resume(Path(arguments[0]))
+    folder = resume_any(Path(arguments[0]))
     if folder is not None:
         print(f"run folder: {folder}")
 
@@ -77,7 +77,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Run the command; exit status 0, 1 for refuted certificates, 2 for bad input, 130 for an interruption."""
+    """Run the command; exit status 0, 1 for certificates refuted by `evidence`, 2 for bad input, 130 if interrupted."""
     usage = f"usage: python -m training {{{','.join(COMMANDS)}}} …   (--help after a command lists its settings)"
     if len(sys.argv) < 2:
         print(usage, file=sys.stderr)

@@ -10,17 +10,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from training.config import Validate, plain
+from training.config import Validate, from_plain, plain
 from training.errors import InputError
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
 from training.evidence.tables import as_markdown
 from training.progress import Progress
 from training.report import summary
-from training.rundir import RunFolder, environment, write_atomically
+from training.rundir import RunFolder, environment, settings_in, write_atomically
 from training.validate import checked, default_folder, resume, validate
 
-__all__ = ["validate_seeds"]
+__all__ = ["resume_any", "validate_seeds"]
 
 
 def validate_seeds(config: Validate) -> Path:
@@ -53,6 +53,16 @@ def validate_seeds(config: Validate) -> Path:
             write_atomically(folder / "evidence.md", text.encode())
             print(text)
     return folder
+
+
+def resume_any(path: Path) -> Path | None:
+    """Go on with what lies in a folder: one run (`training.validate.resume`), or the runs of many seeds.
+
+    Raises:
+        InputError: as `resume` and `validate_seeds`.
+    """
+    config = from_plain(settings_in(path))
+    return resume(path) if config.seeds == 1 else validate_seeds(replace(config, out=path, jobs=0))
 
 
 def _folder(path: Path, settings: dict[str, object]) -> RunFolder:

@@ -11,9 +11,9 @@ import training.validate
 from training.checkpoint import Checkpoints
 from training.config import Validate
 from training.errors import InputError
-from training.seeds import validate_seeds
+from training.seeds import resume_any, validate_seeds
 from training.tracker import TrackerSettings
-from training.validate import validate
+from training.validate import resume, validate
 
 
 def config(out):
@@ -42,7 +42,10 @@ def test_seeds_are_the_runs_they_would_be_alone_and_are_made_once(tmp_path, monk
     (folder / "evidence.json").unlink()
     before = (folder / "seed3" / "table.json").stat().st_mtime_ns
     monkeypatch.setattr(training.seeds, "ProcessPoolExecutor", None)  # nothing is left to run
-    validate_seeds(config(folder))
+    resume_any(folder)
+    assert not (folder / "checkpoints").exists(), "a folder of runs is no run"
+    with pytest.raises(InputError, match="must hold one run; it holds those of 2 seeds"):
+        resume(folder)
     assert (folder / "seed3" / "table.json").stat().st_mtime_ns == before
     assert (folder / "evidence.json").exists()
     with pytest.raises(InputError, match="holds runs of other settings"):
