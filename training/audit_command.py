@@ -21,7 +21,7 @@ def audit_again(arguments: list[str]) -> None:
     """Rewrite table.json, gate_paths.json and report.md of the one run folder in `arguments`.
 
     Raises:
-        InputError: unless there is exactly one argument, the folder of a run that wrote its table.
+        InputError: unless there is exactly one argument, the folder of a shadow run that wrote its table.
     """
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise InputError("usage: python -m training audit RUN")
@@ -31,6 +31,8 @@ def audit_again(arguments: list[str]) -> None:
             raise InputError(f"{folder} is no finished run: it holds no {name}")
     result = json.loads((folder / "table.json").read_text())
     settings = json.loads((folder / "config.json").read_text())
+    if settings.get("mode", "shadow") != "shadow":
+        raise InputError(f"{folder} is a {settings['mode']} run: what it removed cannot be judged, name a shadow run")
     history = open_history(folder / "gates.zarr")
     tables = audit(history, result["warmup"])
     result |= {kind: [asdict(row) for row in rows] for kind, rows in tables.items()}

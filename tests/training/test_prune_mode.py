@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import training.validate
 from dynamics.complexity import training_flops
+from training.audit_command import audit_again
 from training.config import PRESETS, PruneSettings, Validate, from_plain, plain
 from training.errors import InputError
 from training.gates import Gates
@@ -108,3 +109,12 @@ def test_removals_come_with_records():
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_come_back_from_json(name):
     assert from_plain(json.loads(json.dumps(plain(PRESETS[name])))) == PRESETS[name]
+
+
+def test_what_was_removed_is_not_audited(tmp_path):
+    """A gate that has left reads θ = 0 for ever: judged by that, every rule is right."""
+    (tmp_path / "gates.zarr").mkdir()
+    (tmp_path / "table.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"mode": "prune"}')
+    with pytest.raises(InputError, match="is a prune run: what it removed cannot be judged"):
+        audit_again([str(tmp_path)])
