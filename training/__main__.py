@@ -77,7 +77,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Run the command; exit status 0, 1 for certificates refuted by `evidence`, 2 for bad input, 130 if interrupted."""
+    """Run the command; exit status 0, 1 where a run refutes the theory, 2 for bad input, 130 if interrupted."""
     usage = f"usage: python -m training {{{','.join(COMMANDS)}}} …   (--help after a command lists its settings)"
     if len(sys.argv) < 2:
         print(usage, file=sys.stderr)
@@ -90,7 +90,7 @@ def main() -> int:
         print(f"unknown command {sys.argv[1]!r}; {usage}", file=sys.stderr)
         return 2
     try:
-        from training.errors import InputError
+        from training.errors import InputError, RefutedError
 
         command(sys.argv[2:])
     except KeyboardInterrupt:
@@ -99,6 +99,9 @@ def main() -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RefutedError as error:
+        print(f"REFUTED: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from training.errors import InputError
 from training.history import open_history
 from training.paths import gate_paths
 from training.report import print_result, report
-from training.rundir import write_atomically, write_json
+from training.rundir import RunFolder, write_atomically
 
 __all__ = ["audit_again"]
 
@@ -25,20 +24,20 @@ def audit_again(arguments: list[str]) -> None:
     """
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise InputError("usage: python -m training audit RUN")
-    folder = Path(arguments[0])
-    for name in ("table.json", "config.json", "gates.zarr"):
-        if not (folder / name).exists():
-            raise InputError(f"{folder} is no finished run: it holds no {name}")
-    result = json.loads((folder / "table.json").read_text())
-    settings = json.loads((folder / "config.json").read_text())
-    if settings.get("mode", "shadow") != "shadow":
-        raise InputError(f"{folder} is a {settings['mode']} run: what it removed cannot be judged, name a shadow run")
-    history = open_history(folder / "gates.zarr")
-    tables = audit(history, result["warmup"])
-    result |= {kind: [asdict(row) for row in rows] for kind, rows in tables.items()}
-    result["settings"] = settings
-    write_json(folder / "table.json", result)
-    write_json(folder / "gate_paths.json", gate_paths(history, result["warmup"]))
-    write_atomically(folder / "report.md", report(result).encode())
+    path = Path(arguments[0])
+    for name in ("table.json", "gates.zarr"):
+        if not (path / name).exists():
+            raise InputError(f"{path} is no finished run: it holds no {name}")
+    with RunFolder(path, existing=True) as folder:
+        result, settings = folder.read("table.json"), folder.read("config.json")
+        if settings.get("mode", "shadow") != "shadow":
+            raise InputError(f"{path} is a {settings['mode']} run: what it removed cannot be judged")
+        history = open_history(path / "gates.zarr")
+        tables = audit(history, result["warmup"])
+        result |= {kind: [asdict(row) for row in rows] for kind, rows in tables.items()}
+        result["settings"] = settings
+        folder.json("table.json", result)
+        folder.json("gate_paths.json", gate_paths(history, result["warmup"]))
+        write_atomically(path / "report.md", report(result).encode())
     print_result(result)
-    print(f"audited again: {folder}", file=sys.stderr)
+    print(f"audited again: {path}", file=sys.stderr)

@@ -15,7 +15,7 @@ from training.estimators import estimator as make_estimator
 from training.rules import rule as known_rule
 from training.tracker import TrackerSettings
 
-__all__ = ["PRESETS", "PruneSettings", "Validate", "from_plain", "plain", "preset"]
+__all__ = ["PRESETS", "PruneSettings", "Validate", "fingerprint", "from_plain", "plain", "preset"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,9 @@ class Validate:
             _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
         for name in ("threads", "hold", "jobs"):
             _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
+        for name, known in (("mode", ("shadow", "prune")), ("precision", ("float32", "bf16"))):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be {' or '.join(known)}; got {getattr(self, name)!r}")
         if self.mode == "prune" and self.prune.every % self.tracker.every:
             raise InputError(
                 f"prune.every must be a multiple of tracker.every = {self.tracker.every}; got {self.prune.every}"
@@ -211,6 +214,26 @@ def plain(config: Validate) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config), default=str))
 
 
+#: Settings that say where and how fast, not what: a run may go on under others.
+_WHERE = (
+    "preset",
+    "out",
+    "data_folder",
+    "seeds",
+    "jobs",
+    "device",
+    "threads",
+    "compile",
+    "checkpoint_every",
+    "ungated",
+)
+
+
+def fingerprint(config: Validate) -> str:
+    """All settings on which the course of a run depends, as one text."""
+    return json.dumps({name: value for name, value in plain(config).items() if name not in _WHERE}, sort_keys=True)
+
+
 def from_plain(values: dict[str, Any]) -> Validate:
     """The settings that `plain` gave.
 
@@ -221,5 +244,5 @@ def from_plain(values: dict[str, Any]) -> Validate:
         nested = {"tracker": TrackerSettings(**values["tracker"]), "prune": PruneSettings(**values["prune"])}
         paths = {name: values[name] and Path(values[name]) for name in ("out", "data_folder")}
         return Validate(**(values | nested | paths))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"the settings are of another version of this package ({error})") from None

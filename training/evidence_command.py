@@ -10,10 +10,10 @@ from typing import Annotated
 import tyro
 
 from dynamics.command_line import parse
-from training.errors import InputError
+from training.errors import InputError, RefutedError
 from training.evidence.result import evidence, grouped
 from training.evidence.runs import open_run
-from training.evidence.tables import as_markdown
+from training.evidence.tables import CALIBRATION, as_markdown
 from training.progress import Progress
 from training.rundir import environment, write_atomically, write_json
 
@@ -43,7 +43,7 @@ def pool_runs(arguments: list[str]) -> None:
 
     Raises:
         InputError: for a folder that is no finished shadow run, or one that is there twice.
-        SystemExit: with status 1 if there is a refutation.
+        RefutedError: if there is a refutation.
     """
     chosen = parse(Evidence, "python -m training evidence", arguments)
     runs = [open_run(folder) for folder in chosen.runs]
@@ -52,9 +52,8 @@ def pool_runs(arguments: list[str]) -> None:
     text = as_markdown(result)
     write_json(chosen.out, result | {"made": environment()})
     write_atomically(chosen.out.with_suffix(".md"), text.encode())
-    print(text)
+    print(text.partition(CALIBRATION)[0].rstrip())
     print(f"written: {chosen.out}, {chosen.out.with_suffix('.md')}", file=sys.stderr)
     if result["refutations"]:
         refuted = [f"{entry['run']}: {entry['gate']}" for entry in result["gates"] if entry["verdict"] == "refutation"]
-        print(f"REFUTED by {len(refuted)} gates, first {refuted[0]}: see `gates` in {chosen.out}", file=sys.stderr)
-        raise SystemExit(1)
+        raise RefutedError(f"by {len(refuted)} gates, first {refuted[0]}: see `gates` in {chosen.out}")

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from training.errors import InputError
 from training.tracker import Record
 
 __all__ = ["History", "open_history"]
@@ -70,12 +71,15 @@ class History:
         """The store of an interrupted run, to be appended to; rows later than `step` are cut off.
 
         Raises:
-            FileNotFoundError: if there is none.
+            InputError: if there is none, or one that lacks something.
         """
         if not path.is_dir():
-            raise FileNotFoundError(f"no gate history at {path}")
+            raise InputError(f"no gate history at {path}: the run cannot be gone on with; make it anew")
         self = cls.__new__(cls)
-        self._attach(zarr.open_group(path, mode="r+"), flush_after)
+        try:
+            self._attach(zarr.open_group(path, mode="r+"), flush_after)
+        except (KeyError, zarr.errors.GroupNotFoundError) as error:
+            raise InputError(f"the gate history at {path} is damaged ({error}): make the run anew") from None
         steps = np.asarray(self._arrays["step"][:])
         rows = int(((steps <= step) & (steps != _UNWRITTEN)).sum())
         for array in self._arrays.values():  # a kill may have left some longer than others

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynamics.complexity import training_flops
-from training.config import Validate
+from training.config import Validate, fingerprint
 from training.data import Source, batch_count, batches, test_batches
 from training.errors import InputError
 from training.gate_learner import GateLearner
@@ -260,6 +260,7 @@ class Training:
         """All that the rest of the run depends on, as tensors and plain values; valid between two steps."""
         self.at.loss = float(self._total)
         return {
+            "settings": fingerprint(self.config),
             "position": asdict(self.at),
             "order": self._epoch_order,
             "network": self.network.state_dict(),
@@ -276,6 +277,8 @@ class Training:
         Raises:
             KeyError, RuntimeError, ValueError: for a state of another kind of run.
         """
+        if state["settings"] != fingerprint(self.config):
+            raise ValueError("its settings are not those in config.json")
         if self.learner is not None:
             self.learner.restore(state["gates"])
         self.network.load_state_dict(state["network"])

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from training.fates import fates
 from training.rules import RULES, first_flags
 
 __all__ = ["gate_paths"]
 
 
 def gate_paths(history: xr.Dataset, warmup: int, most: int = 160) -> dict[str, Any]:
-    """Steps, θ [step, gate] and ρ [step, gate] with four decimals, and when the half-plane certified each gate.
+    """Steps, θ [step, gate] and ρ [step, gate] with four decimals, when the half-plane certified each gate, and
+    how it ended (`training.fates`): dead, alive or undecided.
 
     Args:
         history: of a run.
@@ -21,11 +23,13 @@ def gate_paths(history: xr.Dataset, warmup: int, most: int = 160) -> dict[str, A
         most: records kept; a longer history is thinned evenly, first and last kept.
     """
     rows = np.unique(np.linspace(0, history.sizes["step"] - 1, most).round().astype(int))
+    ended = fates(history.step.values, history.theta.values)
     half_plane = [rule.name for rule in RULES].index("half-plane")
     return {
         "gates": [str(name) for name in history.gate.values],
         "is_layer": history.is_layer.values.tolist(),
         "certified": first_flags(history, warmup)[half_plane].tolist(),
+        "ended": np.select([ended.dead, ended.alive], ["dead", "alive"], "undecided").tolist(),
         "steps": history.step.values[rows].tolist(),
         "theta": _short(history.theta.values[rows]),
         "rho": _short(history.rho.values[rows]),

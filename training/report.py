@@ -16,7 +16,7 @@ __all__ = ["print_result", "report", "summary", "tables"]
 def report(result: dict[str, Any]) -> str:
     """The result as Markdown, with what is needed to judge it."""
     kind = "Prune" if result.get("mode") == "prune" else "Shadow"
-    title = f"# {kind} run: {result['preset']}, seed {result['seed']}"
+    title = f"# {kind} run: {result['settings']['network']}, {result['preset']}, seed {result['seed']}"
     return "\n".join([title, "", tables(result), "", "![gate paths](gate_paths.png)", ""])
 
 
@@ -40,7 +40,7 @@ def _rule_lines(result: dict[str, Any]) -> list[str]:
     """The table of rules for each kind of gate; a prune run has none, since what left cannot be judged."""
     lines = []
     for kind in ("units", "layers"):
-        if kind in result:
+        if kind in result and result[kind][0]["gates"]:
             rows = [Row(**row) for row in result[kind]]
             lines += [f"{kind.capitalize()} ({rows[0].gates} gates):", "", as_text(rows), ""]
     return lines
@@ -91,7 +91,7 @@ def print_result(result: dict[str, Any]) -> None:
     """The tables on the terminal."""
     console = Console()
     console.print(result["data"], highlight=False)
-    for kind in [kind for kind in ("units", "layers") if kind in result]:
+    for kind in [kind for kind in ("units", "layers") if kind in result and result[kind][0]["gates"]]:
         rows = [Row(**row) for row in result[kind]]
         table = Table(
             title=f"{kind}: {rows[0].gates} gates, {rows[0].dead} ended dead", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)

@@ -80,10 +80,10 @@ class RunFolder:
         if existing:
             settings_in(path)
         elif path.exists() and (not path.is_dir() or _begun(path)):
-            raise InputError(
-                f"run folder {path} exists already: choose another --out, remove it,"
-                f" or go on with it by python -m training resume {path}"
-            )
+            ways = "choose another --out, or remove it"
+            if (path / "config.json").is_file():
+                ways = f"choose another --out, remove it, or go on with it by python -m training resume '{path}'"
+            raise InputError(f"run folder {path} exists already: {ways}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -118,12 +118,15 @@ class RunFolder:
         if not path.exists():
             return
         whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        found = ((json.loads(line), line) for line in whole)
-        kept = [
-            line
-            for values, line in found
-            if values["network"] != network or (values["step"] <= step and values.get("epoch", 0) <= epoch)
-        ]
+        kept = []
+        for number, line in enumerate(whole, 1):
+            try:
+                values = json.loads(line)
+                earlier = values["step"] <= step and values.get("epoch", 0) <= epoch
+                if values["network"] != network or earlier:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"{path} is damaged in line {number}: remove the line") from None
         write_atomically(path, "".join(kept).encode())
 
     def checkpoints(self, network: str, warn: Callable[[str], None] = print) -> Checkpoints:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.config import Validate, from_plain, plain
-from training.errors import InputError
+from training.errors import InputError, RefutedError
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
-from training.evidence.tables import as_markdown
+from training.evidence.tables import CALIBRATION, as_markdown
 from training.progress import Progress
 from training.report import summary
 from training.rundir import RunFolder, environment, settings_in, write_atomically
@@ -31,27 +31,29 @@ def validate_seeds(config: Validate) -> Path:
 
     Raises:
         InputError: for what `validate` refuses, or a folder that holds runs of other settings.
+        RefutedError: if the theory is refuted; everything is written before.
     """
     if "WORLD_SIZE" in os.environ:
         raise InputError(f"seeds must be 1 under torchrun, whose processes make one run together; got {config.seeds}")
     checked(config)
     folder = config.out or default_folder(config)
     settings = plain(replace(config, out=None, jobs=1))
+    seeds = range(config.seed, config.seed + config.seeds)
+    each = [
+        replace(config, out=folder / f"seed{seed}", seed=seed, seeds=1, threads=config.threads or 1) for seed in seeds
+    ]
     with _folder(folder, settings) as runs:
         runs.json("config.json", settings)
         runs.json("environment.json", environment())
-        seeds = range(config.seed, config.seed + config.seeds)
-        each = [
-            replace(config, out=folder / f"seed{seed}", seed=seed, seeds=1, threads=config.threads or 1)
-            for seed in seeds
-        ]
         _run_all(each, config.jobs or os.cpu_count() or 1)
         if config.mode == "shadow":
             result = evidence([open_run(run.out) for run in each if run.out])
             runs.json("evidence.json", result | {"made": environment()})
             text = as_markdown(result)
             write_atomically(folder / "evidence.md", text.encode())
-            print(text)
+            print(f"{text.partition(CALIBRATION)[0].rstrip()}\n\nHeadroom and growth: {folder / 'evidence.md'}")
+            if result["refutations"]:
+                raise RefutedError(f"{result['refutations']} refutations, see `gates` in {folder / 'evidence.json'}")
     return folder
 
 

@@ -86,7 +86,8 @@ def resume(path: Path, draw: bool = True) -> Path | None:
                 raise InputError(
                     f"data must be those that the run began with, {first['data']}; got {dataset.provenance}"
                 )
-            folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
+            if _missing(config, folder.read("table.json") or {}):
+                folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
             return _complete(config, dataset, folder, ranks, draw)
 
 
@@ -111,7 +112,7 @@ def checked(config: Validate, ranks: Ranks = ALONE) -> Source:
 def _complete(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, draw: bool) -> Path:
     """Do what of the run is not done yet, and print what came out."""
     result = folder.read("table.json") or {}
-    missing = [name for name in ("gated", "ungated")[: 1 + config.ungated] if name not in result]
+    missing = _missing(config, result)
     ranks.hand_out(missing)
     if "gated" in missing:
         result = _gated_result(config, dataset, folder, ranks)
@@ -120,9 +121,14 @@ def _complete(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks
         result["ungated"] = asdict(_train(config, dataset, folder, ranks, "ungated")[1])
         _write(folder, result)
     print_result(result)  # before the figure: should it fail, the table has been seen
-    if draw:
+    if draw and missing:
         _draw(folder.path)
     return folder.path
+
+
+def _missing(config: Validate, result: dict[str, Any]) -> list[str]:
+    """The networks that are still to be trained."""
+    return [name for name in ("gated", "ungated")[: 1 + config.ungated] if name not in result]
 
 
 def _write(folder: RunFolder, result: dict[str, Any]) -> None:

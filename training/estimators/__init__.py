@@ -82,5 +82,6 @@ def estimator(name: str = "first-order", is_layer: Tensor | None = None) -> Esti
     if name == "mixed" and is_layer is not None:
         return Corrected(is_layer)
     if name not in ESTIMATORS:
-        raise InputError(f"unknown estimator {name!r}: choose one of {', '.join(ESTIMATORS)}")
+        known = ", ".join(["mixed"] * (is_layer is not None) + list(ESTIMATORS))
+        raise InputError(f"unknown estimator {name!r}: choose one of {known}")
     return ESTIMATORS[name]()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from training.errors import InputError
 from training.history import open_history
 from training.optimizer import cosine, effective_step, rate_of
+from training.rundir import read_json
 
 __all__ = ["ShadowRun", "ode_time", "open_run"]
 
@@ -78,10 +78,10 @@ def open_run(folder: Path) -> ShadowRun:
     for name in ("table.json", "config.json", "gates.zarr"):
         if not (folder / name).exists():
             raise InputError(f"{folder} is no finished run: it holds no {name}")
-    settings = json.loads((folder / "config.json").read_text())
+    settings = read_json(folder / "config.json")
     if settings.get("mode", "shadow") != "shadow":
         raise InputError(f"{folder} is a {settings['mode']} run: what it removed cannot be judged, name a shadow run")
-    steps = int(json.loads((folder / "table.json").read_text())["steps"])
+    steps = int(read_json(folder / "table.json")["steps"])
     history = open_history(folder / "gates.zarr").load()
     warmup = settings["tracker"]["warmup"]
     if not history.sizes["step"] or history.step.values[-1] < warmup:

@@ -7,7 +7,7 @@ from typing import Any
 
 from training.evidence.breaks import VERDICTS
 
-__all__ = ["as_markdown"]
+__all__ = ["CALIBRATION", "as_markdown"]
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -25,6 +25,8 @@ def as_markdown(result: dict[str, Any]) -> str:
         lines += _group(f"{_told_apart(group['settings'], result['groups'])} (seeds {seeds})", group)
     return "\n".join(lines) + "\n"
 
+
+CALIBRATION = "### Headroom m"  # the tables before it are what a terminal shows
 
 _HOW = (
     "Gates that ended between 0.02 and 0.98 are undecided, neither right nor wrong; one that came back from zero is "
@@ -50,7 +52,7 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
         "",
         *_breaks(group["breaks"]),
         "",
-        "### Headroom m",
+        CALIBRATION,
         "",
         *_calibration(group["calibration"]),
         "",
