@@ -173,16 +173,16 @@ def test_the_source_of_a_pruned_block_reads_as_one_would_write_it():
     assert "        self.blocks1_conv1 = nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False)\n" in source
     forward = """\
     def forward(self, images):
-        x = F.relu(self.norm(self.conv(images)))
+        x = F.relu(self.norm(self.conv(images)), inplace=True)
 
         # blocks.0
-        y = F.relu(self.blocks0_norm1(self.blocks0_conv1(x)))
-        x = F.relu(x + self.blocks0_norm2(self.blocks0_conv2(y)))
+        y = F.relu(self.blocks0_norm1(self.blocks0_conv1(x)), inplace=True)
+        x = F.relu(x + self.blocks0_norm2(self.blocks0_conv2(y)), inplace=True)
 
         # blocks.1
-        y = F.relu(self.blocks1_norm1(self.blocks1_conv1(x)))
+        y = F.relu(self.blocks1_norm1(self.blocks1_conv1(x)), inplace=True)
         x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))
-        x = F.relu(x + self.blocks1_norm2(self.blocks1_conv2(y)))
+        x = F.relu(x + self.blocks1_norm2(self.blocks1_conv2(y)), inplace=True)
 
         # blocks.2
         x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4))
