@@ -1,4 +1,4 @@
-"""`python -m training validate|resume|export|data|audit|evidence …`."""
+"""`python -m training validate|resume|report|export|data|audit|evidence …`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def _resume(arguments: list[str]) -> None:
     folder = resume_any(Path(arguments[0]))
     if folder is not None:
         print(f"run folder: {folder}")
+
+
+def _report(arguments: list[str]) -> None:
+    from training.report_command import write_page
+
+    write_page(arguments)
 
 
 def _export(arguments: list[str]) -> None:
@@ -69,6 +75,7 @@ def _preset_name(arguments: list[str], default: str) -> str:
 COMMANDS = {
     "validate": _validate,
     "resume": _resume,
+    "report": _report,
     "export": _export,
     "data": _data,
     "audit": _audit,

@@ -14,8 +14,8 @@ __all__ = ["gate_paths"]
 
 
 def gate_paths(history: xr.Dataset, warmup: int, most: int = 160) -> dict[str, Any]:
-    """Steps, θ [step, gate] and ρ [step, gate] with four decimals, when the half-plane certified each gate, and
-    how it ended (`training.fates`): dead, alive or undecided.
+    """Steps, θ [step, gate] and ρ [step, gate] with four decimals, when the half-plane certified each gate, how it
+    ended (`training.fates`: dead, alive or undecided), and since which step it was dead.
 
     Args:
         history: of a run.
@@ -30,6 +30,7 @@ def gate_paths(history: xr.Dataset, warmup: int, most: int = 160) -> dict[str, A
         "is_layer": history.is_layer.values.tolist(),
         "certified": first_flags(history, warmup)[half_plane].tolist(),
         "ended": np.select([ended.dead, ended.alive], ["dead", "alive"], "undecided").tolist(),
+        "died": ended.death.tolist(),
         "steps": history.step.values[rows].tolist(),
         "theta": _short(history.theta.values[rows]),
         "rho": _short(history.rho.values[rows]),

@@ -10,14 +10,18 @@ from rich.table import Table
 
 from training.audit import HEADINGS, Row, as_text, cells
 
-__all__ = ["print_result", "report", "summary", "tables"]
+__all__ = ["accuracy_lines", "print_result", "report", "settings_line", "summary", "tables", "title"]
 
 
 def report(result: dict[str, Any]) -> str:
     """The result as Markdown, with what is needed to judge it."""
+    return "\n".join([f"# {title(result)}", "", tables(result), "", "![gate paths](gate_paths.png)", ""])
+
+
+def title(result: dict[str, Any]) -> str:
+    """What kind of run it was."""
     kind = "Prune" if result.get("mode") == "prune" else "Shadow"
-    title = f"# {kind} run: {result['settings']['network']}, {result['preset']}, seed {result['seed']}"
-    return "\n".join([title, "", tables(result), "", "![gate paths](gate_paths.png)", ""])
+    return f"{kind} run: {result['settings']['network']}, {result['preset']}, seed {result['seed']}"
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -26,9 +30,9 @@ def tables(result: dict[str, Any]) -> str:
         f"Seed {result['seed']} (one run), {result['epochs']} epochs, {result['steps']} steps, no flag before step "
         f"{result['warmup']}; accuracies are of the last epoch. Data: {result['data']}.",
         "",
-        _settings_line(result["settings"]),
+        settings_line(result["settings"]),
         "",
-        *_accuracy_lines(result),
+        *accuracy_lines(result),
         "",
         *_rule_lines(result),
         f"Made with `{result['command']}`.",
@@ -46,7 +50,8 @@ def _rule_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _settings_line(settings: dict[str, Any]) -> str:
+def settings_line(settings: dict[str, Any]) -> str:
+    """The settings that decide what the table says."""
     tracker = settings["tracker"]
     bound = f"{tracker['factor']:g} × the maximum over {tracker['window']} steps of means over {tracker['every']}"
     return (
@@ -57,7 +62,8 @@ def _settings_line(settings: dict[str, Any]) -> str:
     )
 
 
-def _accuracy_lines(result: dict[str, Any]) -> list[str]:
+def accuracy_lines(result: dict[str, Any]) -> list[str]:
+    """Accuracy and what is left, of the gated and of the ungated network, as a Markdown list."""
     gated = result["gated"]
     kept = f"{100 * gated['macs'] / gated['macs_full']:.1f}% of the multiply–accumulates"
     kept += f", {100 * gated['parameters'] / gated['parameters_full']:.1f}% of the parameters on"
@@ -104,4 +110,4 @@ def print_result(result: dict[str, Any]) -> None:
     if any(kind in result for kind in ("units", "layers")):
         legend = ", ".join(f"{short}: {long}" for long, short in HEADINGS.items() if short != long)
         console.print(legend, highlight=False)
-    console.print("\n".join(_accuracy_lines(result)), highlight=False)
+    console.print("\n".join(accuracy_lines(result)), highlight=False)
