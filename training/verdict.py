@@ -13,6 +13,7 @@ class Verdict:
     """Counts over units and layers together.
 
     Attributes:
+        gates: there were at first.
         rule: that prunes, or would: units by it, layers by the half-plane where it does not speak about them.
         certified: gates that it flagged; in a prune run, gates removed, those that go along included.
         held: of them dead at the end without having come back; None in a prune run, where what left cannot be judged.
@@ -20,6 +21,7 @@ class Verdict:
         undecided: neither; None in a prune run.
     """
 
+    gates: int
     rule: str
     certified: int
     held: int | None = None
@@ -31,12 +33,12 @@ class Verdict:
         """The counts in words."""
         if self.held is None:
             return (
-                f"{self.certified} gates were certified by the rule “{self.rule}”, or lay in a branch that was, and "
-                "left the network for good while it trained."
+                f"{self.certified} of {self.gates} gates were certified by the rule “{self.rule}”, or lay in a branch "
+                "that was, and left the network for good while it trained."
             )
         return (
-            f"{self.certified} gates were certified (rule “{self.rule}”): {self.held} held, {self.wrong} came back or "
-            f"ended alive, {self.undecided} had not settled when the run stopped."
+            f"{self.certified} of {self.gates} gates were certified (rule “{self.rule}”): {self.held} held, "
+            f"{self.wrong} came back or ended alive, {self.undecided} had not settled when the run stopped."
         )
 
 
@@ -50,10 +52,10 @@ def verdict(result: dict[str, Any], gates: int) -> Verdict:
     rule = result["settings"].get("prune", {}).get("rule", "bilinear")
     if result.get("mode") == "prune":
         left = result["gated"]["units_left"] + result["gated"]["layers_left"]
-        return Verdict(rule, gates - left)
+        return Verdict(gates, rule, gates - left)
     rows = [_row(result[kind], rule) for kind in ("units", "layers")]
     counts = (sum(row[name] for row in rows) for name in ("flagged", "caught", "wrong", "undecided"))
-    return Verdict(rule, *counts)
+    return Verdict(gates, rule, *counts)
 
 
 def _row(rows: list[dict[str, Any]], rule: str) -> dict[str, Any]:

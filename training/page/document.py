@@ -88,7 +88,7 @@ def _rules(result: dict[str, Any]) -> str:
     about = [element("p", settings_line(result["settings"])), element("p", f"Data: {result['data']}.")]
     tables = []
     for kind in ("units", "layers"):
-        if kind in result:
+        if kind in result and result[kind][0]["gates"]:
             rows = [Row(**row) for row in result[kind]]
             tables.append(table(list(HEADINGS), map(cells, rows), f"{kind.capitalize()} ({rows[0].gates} gates)"))
     if not tables:
@@ -99,7 +99,7 @@ def _rules(result: dict[str, Any]) -> str:
 def _about_paths(run: PageRun) -> str:
     about = (
         f"θ is the probability that a gate is on, ρ the norm of its weights; {len(run.paths['steps'])} records of the "
-        "run. “Certified” means here by the half-plane; dead is θ ≤ 0.02 from then to the end."
+        "run. “Certified” means here by the half-plane, whatever rule the verdict is on; dead: θ ≤ 0.02 to the end."
     )
     return element("p", about)
 
@@ -142,7 +142,10 @@ def _environment(run: PageRun) -> str:
 def _again(run: PageRun) -> list[str]:
     commit = (run.environment.get("git") or {}).get("commit")
     lines = [f"git checkout {commit}"] if commit else []
-    lines += ["make validate   # once: sets up .venv with the pinned versions", run.result["command"]]
+    lines += [
+        "make .venv/.ready  # once: pinned versions, for .venv/bin/python",
+        run.result["command"],
+    ]
     told = (
         "With the same machine, versions and number of threads a run on CPUs ends bit for bit the same. Other machines "
         "round differently, and a long run may then end with a few other gates."

@@ -30,14 +30,14 @@ class Measure:
         return "–" if value is None else f"{value:,.{self.digits}f}"
 
 
-def _gated(name: str, per: str | None = None) -> Callable[[PageRun], float | None]:
-    """A number of the gated network, or in percent of another."""
+def _gated(name: str, per: str | None = None, scale: float = 1.0) -> Callable[[PageRun], float | None]:
+    """A number of the gated network, times a scale, or in percent of another."""
 
     def found(run: PageRun) -> float | None:
         gated = run.result["gated"]
         if name not in gated:  # earlier versions counted less
             return None
-        return 100 * gated[name] / gated[per] if per else gated[name]
+        return 100 * gated[name] / gated[per] if per else scale * gated[name]
 
     return found
 
@@ -47,7 +47,7 @@ def _ungated(name: str, scale: float = 1.0) -> Callable[[PageRun], float | None]
 
 
 VERDICTS = (
-    Measure("gates at first", lambda run: len(run.paths["gates"])),
+    Measure("gates at first", lambda run: run.verdict.gates),
     Measure("certified", lambda run: run.verdict.certified),
     Measure("of these held", lambda run: run.verdict.held),
     Measure("came back or ended alive", lambda run: run.verdict.wrong),
@@ -63,7 +63,7 @@ COSTS = (
     Measure("… of the full network's (%)", _gated("parameters", "parameters_full"), 1),
     Measure("units on at the end", _gated("units_on")),
     Measure("layers on at the end", _gated("layers_on")),
-    Measure("training FLOPs spent", _gated("flops")),
+    Measure("training FLOPs spent (10⁹)", _gated("flops", scale=1e-9), 1),
     Measure("… of the full network's (%)", _gated("flops", "flops_full"), 1),
     Measure("wall time of training (s)", _gated("seconds")),
     Measure("… of the ungated network (s)", _ungated("seconds")),
