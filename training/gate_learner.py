@@ -14,24 +14,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from training.config import Validate
 from training.errors import InputError
 from training.estimators import Corrected, Sums, estimator
-from training.gates import Gates
+from training.method import Method
+from training.multiples import in_multiples
 from training.optimizer import ProjectedSGD, gate_rate
 from training.probes import probe
 from training.ranks import ALONE, Ranks
-from training.shrink import Shrunk, restore, shrink
-from training.structure import structure_of
+from training.rules import removable
+from training.shrink import Shrunk
 from training.tracker import Record, Tracker
 
 __all__ = ["GateLearner"]
 
 
-class GateLearner:
+class GateLearner(Method):
     """The gates of one run and everything that follows them.
 
     Args:
@@ -60,10 +61,7 @@ class GateLearner:
         shape: Sequence[int],
         ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.network, self.optimizer = config, network, optimizer
-        self.shape, self.ranks = tuple(shape), ranks
-        self.gates = Gates(network, config.theta_start).to(config.device)  # type: ignore[arg-type]
-        self.full = self.structure = structure_of(network, self.shape)
+        super().__init__(config, network, optimizer, shape, ranks, config.theta_start)
         rate = gate_rate(optimizer, config.gate_lr)
         self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate)
         self._estimator = estimator(config.estimator, self.gates.is_layer.to(config.device))
@@ -71,6 +69,7 @@ class GateLearner:
         self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
         self._masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
         self._probes = torch.Generator(device=config.device).manual_seed(config.seed + 2)
+        self._record: Record | None = None  # of the last step, if it had one
 
     def sample(self, batch: int) -> None:
         """Draw the masks of a step, for a batch of all processes."""
@@ -104,7 +103,7 @@ class GateLearner:
         every = self.config.tracker.probe_every if self.config.mode == "shadow" else 0
         if forward is not None and every and step % every == 0:
             probe(self.network, self.gates, *seen, forward, self.tracker.probes, self._probes, self.ranks)
-        record = self.tracker.observe(sums, cost, len(losses))
+        record = self._record = self.tracker.observe(sums, cost, len(losses))
         self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
         try:
             self._descent.step(difference + cost)  # a held step too: it looks at every value
@@ -113,7 +112,7 @@ class GateLearner:
         if record is not None and isinstance(self._estimator, Corrected):
             rho, self._rho = self._rho, self._norms()
             self._estimator.follow(self._rho / rho)
-        return record
+        return record.spread(self.gates.origin.cpu().numpy(), self.gates.total) if record is not None else None
 
     def _norms(self) -> Float[Tensor, " gate"]:
         return self.gates.weight_norms()[1].clone()
@@ -153,54 +152,33 @@ class GateLearner:
         theta = self.gates.theta.detach()
         return self.structure.costs(theta, self.config.nu, self.config.alpha, self.config.beta)
 
-    def remove(self, going: np.ndarray) -> Shrunk:
-        """Remove gates for good, with all that follows them; see `training.shrink.closed` for what goes along.
+    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        """In prune mode, what the rule allows, at its steps after the warm-up."""
+        record, config = self._record, self.config
+        if config.mode != "prune" or record is None:
+            return None
+        if record.step < config.tracker.warmup or record.step % config.prune.every:
+            return None
+        going = removable(config.prune.rule, record, self.gates.is_layer.cpu().numpy())
+        return in_multiples(going, self.gates, config.prune.multiple)
 
-        Args:
-            going: which go, bool; the same in all processes. [gate]
+    def decide(self) -> None:
+        """A gate is on where θ ≥ ½."""
+        self.gates.decide()
 
-        Raises:
-            RanksDifferError: if it is not.
-        """
-        self.ranks.agree("θ and the gates to be removed", self.gates.theta, torch.as_tensor(going))
-        shrunk = shrink(self.network, self.optimizer, self.gates, going)
-        self._follow(shrunk)
-        return shrunk
-
-    def _follow(self, shrunk: Shrunk) -> None:
+    def follow(self, shrunk: Shrunk) -> None:
+        """The tracker and the estimator lose what the network lost."""
+        super().follow(shrunk)
         if len(shrunk.removed):
             self.tracker.keep(shrunk.kept, shrunk.rho_in, shrunk.rho)
             kept = torch.as_tensor(shrunk.kept, device=self.gates.theta.device)
             self._rho = self._norms()
             if isinstance(self._estimator, Corrected):
                 self._estimator.keep(kept)
-            self.structure = structure_of(self.network, self.shape, self.full)
-
-    def spread(self, record: Record) -> Record:
-        """The record in the columns of all gates that there were at first."""
-        return record.spread(self.gates.origin.cpu().numpy(), self.gates.total)
-
-    def counts(self) -> dict[str, float | int]:
-        """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
-        decided = self.gates.decided().double().cpu().numpy()
-        layer = self.structure.is_layer
-        return {
-            "units_on": int(decided[~layer].sum()),
-            "layers_on": int(decided[layer].sum()),
-            "units_left": int((~layer).sum()),
-            "layers_left": int(layer.sum()),
-            "macs": float(self.structure.macs(decided)),
-            "macs_full": float(self.full.full_macs),
-            "parameters": float(self.structure.parameters(decided)),
-            "parameters_full": float(self.full.full_parameters),
-        }
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of the gates; the network's and the optimizer's states are kept beside it."""
-        return {
-            "theta": self.gates.theta.detach(),
-            "origin": self.gates.origin,
-            "total": self.gates.total,
+        return super().state_dict() | {
             "tracker": self.tracker.state_dict(),
             "masks": self._masks.get_state(),
             "probes": self._probes.get_state(),
@@ -209,18 +187,8 @@ class GateLearner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Give a full network the shapes that the saved one had, and take over its gates' state.
-
-        The weights' and the optimizer's states can be loaded only after this.
-
-        Raises:
-            ValueError: for the state of a network with another number of gates.
-        """
-        if state["total"] != self.gates.total:
-            raise ValueError(f"total must be {self.gates.total} gates, as this network has; got {state['total']}")
-        self._follow(restore(self.network, self.optimizer, self.gates, state["origin"]))
-        with torch.no_grad():
-            self.gates.theta.copy_(state["theta"])
+        """See `Method.restore`."""
+        super().restore(state)
         self.tracker.load_state_dict(state["tracker"])
         self._masks.set_state(state["masks"].cpu())
         self._probes.set_state(state["probes"].cpu())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from training.errors import InputError
+from training.gate_learner import GateLearner
 from training.history import History
 from training.loop import Hooks, Training
 from training.progress import Progress
@@ -53,7 +54,7 @@ class Journal(Hooks):
 
     def _open_history(self, training: Training, step: int) -> History | None:
         learner = training.learner
-        if learner is None:
+        if not isinstance(learner, GateLearner):
             return None
         path = self.folder.path / "gates.zarr"
         if step:

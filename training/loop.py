@@ -2,10 +2,11 @@
 
 One step:
 
-    loss = mean ℓ(w, ξ);   w ← momentum SGD on ∇loss + λw;   the gates' part is `training.gate_learner`
+    loss = mean ℓ(w, ξ);   w ← momentum SGD on ∇loss + λw
 
-In prune mode certified gates leave the network every `prune_every` steps, between two steps. Several processes may
-train together (`training.ranks`): then each runs this loop on its share of every batch.
+What else happens in a step, what leaves the network between two steps, and the learning rate's schedule, are up to the
+run's `training.method`: by default the gates' own (`training.gate_learner`). Several processes may train together
+(`training.ranks`): then each runs this loop on its share of every batch.
 """
 
 from __future__ import annotations
@@ -25,11 +26,10 @@ from training.data import Source, batch_count, batches, test_batches
 from training.errors import InputError
 from training.gate_learner import GateLearner
 from training.gates import Gates
-from training.multiples import in_multiples
+from training.method import Method, MethodMaker, Setting
 from training.optimizer import cosine, weight_optimizer
 from training.progress import Progress
 from training.ranks import ALONE, Ranks
-from training.rules import removable
 from training.structure import structure_of
 from training.synchronised_norm import synchronise
 from training.tracker import Record
@@ -105,12 +105,13 @@ class Training:
         network: trained in place, on its device.
         dataset: gives its batches on the same device.
         gated: whether its gates learn, or the plain network is trained.
+        method: makes what acts instead of these two.
         ranks: the processes that train together; with more than one, the network's normalisations are synchronised.
 
     Attributes:
         at: how far the run is.
         optimizer: of the weights.
-        learner: of the gates, None for the plain network.
+        learner: what acts: of the gates, None for the plain network.
 
     Raises:
         InputError: for settings that the theory does not cover, or a batch that ranks cannot share.
@@ -123,6 +124,7 @@ class Training:
     gated: bool = True
     at: Position = field(default_factory=Position)
     ranks: Ranks = ALONE
+    method: MethodMaker | None = None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -133,8 +135,10 @@ class Training:
         self.optimizer = weight_optimizer(
             config.optimizer, self.network, lr=config.lr, momentum=config.momentum, decay=config.decay
         )
-        self.learner: GateLearner | None = None
-        if self.gated:
+        self.learner: Method | None = None
+        if self.method is not None:
+            self.learner = self.method(Setting(config, self.network, self.optimizer, self.dataset, self.ranks))
+        elif self.gated:
             self.learner = GateLearner(config, self.network, self.optimizer, self.dataset.shape, self.ranks)
         full = self.learner.full if self.learner else structure_of(self.network, self.dataset.shape)
         self._macs_full = full.full_macs
@@ -177,9 +181,9 @@ class Training:
             self.dataset, self.config.batch, self._order, skip=self.at.batch, channels_last=True, share=share
         ):
             record = self._step(images, labels)
-            if record is not None and self.learner is not None:
-                hooks.record(self.learner.spread(record))
-                self._prune(record, progress, hooks)
+            if record is not None:
+                hooks.record(record)
+            self._remove(progress, hooks)
             self.at.seconds += time.perf_counter() - clock
             progress.advance()
             hooks.save(self, False)
@@ -187,7 +191,8 @@ class Training:
         self._end_epoch(progress, hooks)
 
     def _step(self, images: Tensor, labels: Tensor) -> Record | None:
-        factor = cosine(self.at.step, self.steps)
+        schedule = self.learner.factor if self.learner is not None else cosine
+        factor = schedule(self.at.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * factor
         if self.learner is not None:
@@ -205,6 +210,8 @@ class Training:
         self.ranks.average([loss, *(p.grad for p in self.network.parameters() if p.grad is not None)])
         record = self.learner.learn(losses, self.at.step, factor, forward) if self.learner is not None else None
         self.optimizer.step()
+        if self.learner is not None:
+            self.learner.stepped()
         self._total += loss
         self.at.flops += training_flops(self._macs(), self.config.batch)
         self.at.flops_full += training_flops(self._macs_full, self.config.batch)
@@ -216,15 +223,14 @@ class Training:
         """Of one image through the network as it is now."""
         return self.learner.structure.total_macs if self.learner is not None else self._macs_full
 
-    def _prune(self, record: Record, progress: Progress, hooks: Hooks) -> None:
-        """In prune mode, remove what the rule allows, at its steps after the warm-up."""
-        config, learner = self.config, self.learner
-        if config.mode != "prune" or record.step < config.tracker.warmup or record.step % config.prune.every:
+    def _remove(self, progress: Progress, hooks: Hooks) -> None:
+        """Let go what is to leave now."""
+        learner = self.learner
+        going = learner.leaving(self.at.step) if learner is not None else None
+        if learner is None or going is None:
             return
-        assert learner is not None  # records come from a learner
-        going = removable(config.prune.rule, record, learner.gates.is_layer.cpu().numpy())
         origin = learner.gates.origin.cpu().numpy()
-        gone = learner.remove(in_multiples(going, learner.gates, config.prune.multiple)).removed
+        gone = learner.remove(going).removed
         if len(gone):
             self._compile()
             left = learner.structure.total_macs
@@ -242,7 +248,9 @@ class Training:
             raise InputError(f"the loss is {mean} after epoch {at.epoch}: lower lr = {self.config.lr}")
         gates = self.learner.gates if self.learner is not None else None
         self.ranks.agree("weights and θ", *self.network.parameters(), *([gates.theta] if gates is not None else []))
-        at.accuracy = evaluate(self.network, self.dataset, self.config.batch, gates, self.ranks)
+        if self.learner is not None:
+            self.learner.decide()
+        at.accuracy = evaluate(self.network, self.dataset, self.config.batch, None, self.ranks)
         counts = self.learner.counts() if self.learner is not None else {}
         hooks.log(
             epoch=at.epoch,
