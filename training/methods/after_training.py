@@ -1,0 +1,80 @@
+"""Train, prune once, retrain: what all systems that start from a trained network have in common.
+
+The run has two phases. The first is training without pruning, step for step (so its end is the trained network of a run
+without pruning, of the same seed and as many epochs). Then the system's choice leaves at once, and the second phase
+trains what is left, with a cosine schedule of its own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool
+
+from training.config import Validate
+from training.data import batch_count
+from training.errors import InputError
+from training.method import Method, Setting
+from training.optimizer import cosine
+from training.source import Source
+
+__all__ = ["AfterTraining", "PrunesOnce"]
+
+
+@dataclass(frozen=True)
+class AfterTraining:
+    """Settings of the second phase.
+
+    Attributes:
+        retrain: epochs of the second phase, ≥ 1, on top of the run's own.
+        peak: its first learning rate, as a share of the run's, in (0, 1].
+
+    Raises:
+        InputError: for a setting out of range.
+    """
+
+    retrain: int = 10
+    peak: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.retrain < 1:
+            raise InputError(f"retrain must be ≥ 1 epochs; got {self.retrain}")
+        if not 0 < self.peak <= 1:
+            raise InputError(f"peak must be in (0, 1]; got {self.peak}")
+
+    def run(self, config: Validate, source: Source) -> Validate:
+        """With the epochs of the second phase."""
+        return replace(config, epochs=config.epochs + self.retrain)
+
+
+class PrunesOnce(Method):
+    """Prunes between the phases.
+
+    Args:
+        setting: of a run whose epochs are those of both phases.
+        phases: settings.
+    """
+
+    def __init__(self, setting: Setting, phases: AfterTraining) -> None:
+        config, network, optimizer, source, ranks = setting
+        super().__init__(config, network, optimizer, source.shape, ranks)
+        self.source, self.phases = source, phases
+        self._border = batch_count(source, config.batch) * (config.epochs - phases.retrain)
+        if self._border < 1:
+            raise InputError(f"epochs must be more than the {phases.retrain} of retraining; got {config.epochs} in all")
+
+    def factor(self, step: int, steps: int) -> float:
+        """A cosine over each phase."""
+        if step < self._border:
+            return cosine(step, self._border)
+        return self.phases.peak * cosine(step - self._border, steps - self._border)
+
+    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        """All at once, between the phases."""
+        return self.choose() if step == self._border else None
+
+    @abstractmethod
+    def choose(self) -> Bool[np.ndarray, " gate"]:
+        """Which gates of the trained network leave."""

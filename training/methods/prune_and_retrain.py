@@ -1,0 +1,62 @@
+"""The baseline of pruning filters while training: the same filters leave after training, then there is retraining.
+
+The abstract of arXiv 2003.02800 compares the compute of pruning while training with that of "training with retraining
+for 10 epochs"; what it prunes by is taken to be the same criterion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Bool
+
+from training.method import Method, Setting
+from training.methods.after_training import AfterTraining, PrunesOnce
+from training.methods.amount import check_fraction, removed_at
+from training.methods.criteria import check_criterion, lowest, scores
+
+__all__ = ["PruneAndRetrain"]
+
+
+@dataclass(frozen=True)
+class PruneAndRetrain(AfterTraining):
+    """Settings.
+
+    Attributes:
+        ratio: share of every group's units that leaves, in (0, 1).
+        criterion: which: those of lowest "l1" norm, mean "activation", or "random".
+        images: training images looked at for a mean activation.
+
+    Raises:
+        InputError: for a setting out of range.
+    """
+
+    name: ClassVar[str] = "prune-and-retrain"
+    ratio: float = 0.5
+    criterion: str = "l1"
+    images: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("ratio", self.ratio)
+        check_criterion(self.criterion)
+
+    def method(self, setting: Setting) -> Method:
+        """Removes between the phases."""
+        return _Removes(setting, self)
+
+
+class _Removes(PrunesOnce):
+    def __init__(self, setting: Setting, settings: PruneAndRetrain) -> None:
+        super().__init__(setting, settings)
+        self.settings = settings
+        self.target = removed_at(settings.ratio, self.full)  # [group]
+
+    def choose(self) -> Bool[np.ndarray, " gate"]:
+        chosen = self.settings
+        values = scores(
+            chosen.criterion, self.network, self.gates, self.source, seed=self.config.seed, images=chosen.images
+        )
+        return lowest(values, self.gates, self.target)

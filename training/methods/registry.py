@@ -1,0 +1,30 @@
+"""The systems by name."""
+
+from __future__ import annotations
+
+from training.errors import InputError
+from training.methods.library import Library
+from training.methods.prune_and_retrain import PruneAndRetrain
+from training.methods.smaller import Smaller
+from training.methods.system import System
+from training.methods.unpruned import Unpruned
+from training.methods.while_training import WhileTraining
+
+__all__ = ["SYSTEMS", "system"]
+
+#: Name → class of its settings.
+SYSTEMS: dict[str, type[System]] = {s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library)}
+
+
+def system(name: str, **settings: object) -> System:
+    """A system with some of its settings.
+
+    Raises:
+        InputError: for an unknown name or setting, or a setting out of range.
+    """
+    if name not in SYSTEMS:
+        raise InputError(f"method must be one of {', '.join(SYSTEMS)}; got {name!r}")
+    try:
+        return SYSTEMS[name](**settings)
+    except TypeError as error:
+        raise InputError(f"settings of method {name!r}: {error}") from None

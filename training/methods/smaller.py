@@ -1,0 +1,100 @@
+"""A smaller network of equal FLOPs, from scratch: the question every pruning method must answer.
+
+All layers get narrower together, the network's own way of being built with fewer channels; of the widths that can be
+built the one whose multiply–accumulates come nearest to the target is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from training.config import Validate
+from training.errors import InputError
+from training.method import Setting
+from training.methods.amount import check_fraction
+from training.networks import build
+from training.source import Source
+from training.structure import structure_of
+
+__all__ = ["Smaller", "macs_at", "nearest"]
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """Settings.
+
+    Attributes:
+        share: of the network's multiply–accumulates that the smaller one has, in (0, 1).
+        tolerance: how far it may be off, relative to the target, > 0. Widths are whole, so small networks can be
+            matched only roughly.
+
+    Raises:
+        InputError: for a setting out of range.
+    """
+
+    name: ClassVar[str] = "smaller"
+    share: float = 0.5
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_fraction("share", self.share)
+        if not 0 < self.tolerance < float("inf"):
+            raise InputError(f"tolerance must be > 0 and finite; got {self.tolerance}")
+
+    def run(self, config: Validate, source: Source) -> Validate:
+        """With another width.
+
+        Raises:
+            InputError: if no width is near enough to the target.
+        """
+        channels, size, _ = source.shape
+
+        def count(width: int | None) -> int:
+            return macs_at(config.network, width, channels=channels, classes=source.classes, size=size)
+
+        full = count(config.width)
+        width = nearest(self.share * full, count)
+        found = count(width) / full
+        if abs(found - self.share) > self.tolerance * self.share:
+            raise InputError(
+                f"share = {self.share} of the multiply–accumulates must be met within {100 * self.tolerance:g}%; the "
+                f"nearest width of {config.network}, {width}, has {found:.4f}"
+            )
+        return replace(config, width=width)
+
+    def method(self, setting: Setting) -> None:
+        """Nothing acts."""
+
+
+def macs_at(network: str, width: int | None, *, channels: int, classes: int, size: int) -> int:
+    """Multiply–accumulates of a network at a width, by its polynomial; no memory is taken for its weights.
+
+    Arguments are those of `training.networks.build`.
+    """
+    with torch.device("meta"):
+        made = build(network, channels, classes, size=size, width=width)
+    return structure_of(made, (channels, size, size)).full_macs
+
+
+def nearest(target: float, count: Callable[[int], int]) -> int:
+    """The width ≥ 1 whose count is nearest to the target; of two as near, the smaller.
+
+    Args:
+        target: > 0.
+        count: grows with the width, without bound.
+
+    Example:
+        >>> [nearest(target, lambda width: width**2) for target in (0.5, 6.4, 6.6)]
+        [1, 2, 3]
+    """
+    below, above = 1, 1
+    while count(above) < target:
+        below, above = above, 2 * above
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if count(middle) < target else (below, middle)
+    return min((below, above), key=lambda width: abs(count(width) - target))

@@ -1,0 +1,110 @@
+"""Pruning filters while training: at the end of epochs, the lowest-ranked filters leave for good.
+
+After Roy et al., "Pruning Filters while Training for Efficiently Optimizing Deep Learning Networks" (arXiv 2003.02800),
+read from its abstract: dynamic pruning during training by L1 norm, mean activation or at random, no retraining. The
+paper's schedule is not at hand; this project's reading: an equal share of every layer's gated filters, in equal steps
+at the ends of epochs from `first` to `last` (as shares of the run).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Bool
+
+from training.config import Validate
+from training.data import batch_count
+from training.errors import InputError
+from training.method import Method, Setting
+from training.methods.amount import check_fraction, removed_at, removed_by
+from training.methods.criteria import check_criterion, lowest, scores
+from training.source import Source
+
+__all__ = ["WhileTraining"]
+
+
+@dataclass(frozen=True)
+class WhileTraining:
+    """Settings of pruning filters while training.
+
+    Attributes:
+        ratio: share of every group's units that is gone in the end, in (0, 1).
+        criterion: which go first: those of lowest "l1" norm, mean "activation", or "random".
+        first, last: when the first and the last removal are, as shares of the run; 0 ≤ first ≤ last < 1.
+        images: training images looked at for a mean activation.
+
+    Raises:
+        InputError: for a setting out of range.
+    """
+
+    name: ClassVar[str] = "while-training"
+    ratio: float = 0.5
+    criterion: str = "l1"
+    first: float = 0.1
+    last: float = 0.6
+    images: int = 256
+
+    def __post_init__(self) -> None:
+        check_fraction("ratio", self.ratio)
+        check_criterion(self.criterion)
+        if not 0 <= self.first <= self.last < 1:
+            raise InputError(f"first and last must be 0 ≤ first ≤ last < 1; got {self.first} and {self.last}")
+        if self.images < 1:
+            raise InputError(f"images must be ≥ 1; got {self.images}")
+
+    def run(self, config: Validate, source: Source) -> Validate:
+        """As it is: there is no retraining."""
+        return config
+
+    def method(self, setting: Setting) -> Method:
+        """Removes; see the top of the file."""
+        return _Removes(setting, self)
+
+    def epochs(self, total: int) -> range:
+        """After which epochs filters leave; none after the last one, whose removal nothing could make up for.
+
+        Args:
+            total: epochs of the run.
+
+        Raises:
+            InputError: for a run of one epoch.
+
+        Example:
+            >>> WhileTraining(first=0.2, last=0.6).epochs(10)
+            range(2, 7)
+        """
+        if total < 2:
+            raise InputError(f"epochs must be ≥ 2, so that some are left after a removal; got {total}")
+        first = min(max(1, round(self.first * total)), total - 1)
+        return range(first, min(max(first, round(self.last * total)), total - 1) + 1)
+
+
+class _Removes(Method):
+    """Acts at the ends of epochs. All it depends on is the step, the weights and the seed."""
+
+    def __init__(self, setting: Setting, settings: WhileTraining) -> None:
+        config, network, optimizer, source, ranks = setting
+        super().__init__(config, network, optimizer, source.shape, ranks)
+        self.settings, self.source = settings, source
+        self._each = batch_count(source, config.batch)
+        self._epochs = settings.epochs(config.epochs)
+        self.target = removed_at(settings.ratio, self.full)  # [group]
+        self._sizes = np.array(self.gates.sizes[: len(self.gates.groups)])
+
+    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        epoch, rest = divmod(step, self._each)
+        if rest or epoch not in self._epochs:
+            return None
+        gone = removed_by(self._epochs.index(epoch) + 1, len(self._epochs), self.target)
+        already = self._sizes - np.array(self.gates.sizes[: len(self.gates.groups)])
+        values = scores(
+            self.settings.criterion,
+            self.network,
+            self.gates,
+            self.source,
+            seed=self.config.seed,
+            images=self.settings.images,
+        )
+        return lowest(values, self.gates, gone - already)
