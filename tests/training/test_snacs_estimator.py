@@ -52,8 +52,8 @@ def test_at_its_size_the_error_is_small_and_the_order_is_kept():
 def test_it_is_17_times_faster_from_64_filters_on(filters):
     """At the method's size, 250 images of each of ten classes.
 
-    The brute force one does the same for every pair of a child and a group; the time of one pair is taken from a few, and what it
-    does once a child or once a group left out.
+    The brute force one does the same for every pair of a child and a group; the time of a pair is taken from a few,
+    and what it does once a child or once a group is left out.
     """
     x, y = layer(2500, filters, filters)
     once = Hashing(tables=1)
