@@ -307,5 +307,5 @@ def test_a_network_that_the_library_cannot_handle_is_refused_before_training(dig
 def test_states_of_other_systems_are_refused(digits):
     pruned = training_with(system("while-training"), config(), digits)
     other = training_with(system("while-training"), config(width=5), digits)
-    with pytest.raises(ValueError, match="its settings are not those in config.json"):
+    with pytest.raises(ValueError, match=r"its settings are not those in config\.json"):
         other.load_state_dict(pruned.state_dict())
