@@ -15,7 +15,7 @@ from training.estimators import estimator as make_estimator
 from training.rules import rule as known_rule
 from training.tracker import TrackerSettings
 
-__all__ = ["PRESETS", "PruneSettings", "Validate", "fingerprint", "from_plain", "plain", "preset"]
+__all__ = ["PRESETS", "WHERE", "PruneSettings", "Validate", "fingerprint", "from_plain", "plain", "preset"]
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def plain(config: Validate) -> dict[str, Any]:
 
 
 #: Settings that say where and how fast, not what: a run may go on under others.
-_WHERE = (
+WHERE = (
     "preset",
     "out",
     "data_folder",
@@ -231,7 +231,7 @@ _WHERE = (
 
 def fingerprint(config: Validate) -> str:
     """All settings on which the course of a run depends, as one text."""
-    return json.dumps({name: value for name, value in plain(config).items() if name not in _WHERE}, sort_keys=True)
+    return json.dumps({name: value for name, value in plain(config).items() if name not in WHERE}, sort_keys=True)
 
 
 def from_plain(values: dict[str, Any]) -> Validate:

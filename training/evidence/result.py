@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from training.config import WHERE
 from training.errors import InputError
 from training.evidence.breaks import breaks
 from training.evidence.calibration import CERTIFICATES, calibration
@@ -21,11 +22,9 @@ __all__ = ["LEVELS", "evidence", "grouped"]
 #: Plain thresholds that a certificate is compared with.
 LEVELS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
-#: Settings in which runs of one group may differ: they say where and how, not what. The seed is the replication.
-WHERE = {
-    *("preset", "out", "data_folder", "seed", "seeds", "jobs", "device", "threads", "compile"),
-    *("ungated", "checkpoint_every", "prune"),
-}
+#: Settings in which runs of one group may differ: where and how fast they were made; the seed, which is the
+#: replication; and what prune mode would remove, since these are shadow runs.
+_MAY_DIFFER = {*WHERE, "seed", "prune"}
 
 
 def grouped(runs: Sequence[ShadowRun]) -> list[tuple[dict[str, Any], list[ShadowRun]]]:
@@ -36,7 +35,7 @@ def grouped(runs: Sequence[ShadowRun]) -> list[tuple[dict[str, Any], list[Shadow
     """
     groups: list[tuple[dict[str, Any], list[ShadowRun]]] = []
     for run in runs:
-        what = {name: value for name, value in run.settings.items() if name not in WHERE}
+        what = {name: value for name, value in run.settings.items() if name not in _MAY_DIFFER}
         for settings, members in groups:
             if settings == what:
                 same = next((member for member in members if member.seed == run.seed), None)
@@ -92,7 +91,7 @@ def _run(run: ShadowRun) -> dict[str, Any]:
         "steps": run.steps,
         "gates": len(theta),
         "settled": float(np.mean(settled(theta))),
-        "settings": {name: value for name, value in run.settings.items() if name not in WHERE},
+        "settings": {name: value for name, value in run.settings.items() if name not in _MAY_DIFFER},
     }
 
 
