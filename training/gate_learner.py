@@ -27,6 +27,7 @@ from training.probes import probe
 from training.ranks import ALONE, Ranks
 from training.rules import removable
 from training.shrink import Shrunk
+from training.streams import stream
 from training.tracker import Record, Tracker
 
 __all__ = ["GateLearner"]
@@ -67,8 +68,8 @@ class GateLearner(Method):
         self._estimator = estimator(config.estimator, self.gates.is_layer.to(config.device))
         self._rho = self._norms()
         self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
-        self._masks = torch.Generator(device=config.device).manual_seed(config.seed + 1)
-        self._probes = torch.Generator(device=config.device).manual_seed(config.seed + 2)
+        self._masks = stream("masks", config.seed, config.device)
+        self._probes = stream("probes", config.seed, config.device)
         self._record: Record | None = None  # of the last step, if it had one
 
     def sample(self, batch: int) -> None:

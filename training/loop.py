@@ -30,6 +30,7 @@ from training.method import Method, MethodMaker, Setting
 from training.optimizer import cosine, weight_optimizer
 from training.progress import Progress
 from training.ranks import ALONE, Ranks
+from training.streams import stream
 from training.structure import structure_of
 from training.synchronised_norm import synchronise
 from training.tracker import Record
@@ -142,7 +143,7 @@ class Training:
             self.learner = GateLearner(config, self.network, self.optimizer, self.dataset.shape, self.ranks)
         full = self.learner.full if self.learner else structure_of(self.network, self.dataset.shape)
         self._macs_full = full.full_macs
-        self._order = torch.Generator().manual_seed(config.seed)
+        self._order = stream("order", config.seed)
         self._epoch_order = self._order.get_state()  # as it was when the epoch began
         self._each = batch_count(self.dataset, config.batch)
         self._compile()

@@ -42,6 +42,7 @@ from training.data import batches, load_digits, test_batches
 from training.fates import ALIVE, DEAD, REVIVED
 from training.optimizer import cosine, rate_of
 from training.progress import Progress
+from training.streams import stream
 
 
 class Block(nn.Module):
@@ -190,8 +191,7 @@ def judge(rule: str, steps: Sequence[int], flagged: Tensor, paths: Tensor) -> Ro
 
 def shadow_run(s: Validate) -> dict[str, Any]:
     """Train on the digits; the table's rows for units and layers, accuracy and size of what was found, paths of θ."""
-    data, (order, coins) = load_digits(), (torch.Generator().manual_seed(s.seed + i) for i in (0, 1))
-    torch.manual_seed(s.seed)
+    data, order, coins, _ = load_digits(), stream("order", s.seed), stream("masks", s.seed), torch.manual_seed(s.seed)
     network = Network(s.width or 16, int(s.network.removeprefix("resnet")))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     is_layer, structure = network.is_layer, network.structure()
@@ -226,9 +226,9 @@ def shadow_run(s: Validate) -> dict[str, Any]:
             optimizer.step()
             progress.advance()
 
-    steps, thetas, found = zip(*records, strict=True)
+    steps, thetas, marked = zip(*records, strict=True)
     paths, late = torch.stack(thetas), torch.tensor(steps)[:, None] >= s.tracker.warmup  # before it no rule may flag
-    flagged = {rule: torch.stack([each[rule] for each in found]) & late for rule in found[0]}
+    flagged = {rule: torch.stack([each[rule] for each in marked]) & late for rule in marked[0]}
     units = [judge(rule, steps, flag[:, ~is_layer], paths[:, ~is_layer]) for rule, flag in flagged.items()]
     del flagged["bilinear"]  # a branch has no second norm
     layers = [judge(rule, steps, flag[:, is_layer], paths[:, is_layer]) for rule, flag in flagged.items()]
@@ -237,8 +237,8 @@ def shadow_run(s: Validate) -> dict[str, Any]:
     on &= on[holder]  # no unit without its branch
     with torch.no_grad():
         right = sum(int((network.eval()(x, on[None].float()).argmax(1) == y).sum()) for x, y in test_batches(data))
-    share = float(structure.macs(on.float()) / structure.full_macs)
-    return {"units": units, "layers": layers, "accuracy": right / len(data.test_labels), "macs": share, "theta": paths}
+    found = {"units": units, "layers": layers, "theta": paths, "accuracy": right / len(data.test_labels)}
+    return found | {"macs": float(structure.macs(on.float()) / structure.full_macs)}
 
 
 if __name__ == "__main__":
