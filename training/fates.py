@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-__all__ = ["ALIVE", "DEAD", "REVIVED", "SETTLED", "Fate", "fates", "first_step", "settled"]
+__all__ = ["ALIVE", "DEAD", "REVIVED", "SETTLED", "Fate", "fates", "first_return", "first_step", "settled"]
 
 SETTLED = 0.02  # a gate has settled within this distance of 0 or of 1; between, its run was too short to tell
 DEAD = SETTLED  # a gate is dead from the moment θ falls to this level for the rest of the run
@@ -67,6 +67,19 @@ def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]
         revived=np.where(back.any(0), steps[last], -1),
         high=theta[-1] > 0.5,
     )
+
+
+def first_return(
+    steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"], flag: Int[np.ndarray, " gate"]
+) -> Int[np.ndarray, " gate"]:
+    """Step after its flag at which each gate first came back from zero, as `Fate.revived` has it; −1 for never.
+
+    Args:
+        steps: of the records.
+        theta: whole paths.
+        flag: step of each gate's flag.
+    """
+    return first_step(steps, _rises(theta <= DEAD, theta > REVIVED) & (steps[:, None] > flag))
 
 
 def _rises(low: Bool[np.ndarray, "time gate"], high: Bool[np.ndarray, "time gate"]) -> Bool[np.ndarray, "time gate"]:

@@ -123,6 +123,31 @@ def test_a_state_that_leaves_the_ode_is_seen_in_one_record_or_little_by_little(l
     (promise,) = gate["promises"]
     assert promise["leap"] == pytest.approx(leap, abs=1e-6) and (leap > LEAP) == (name == "step")
     assert promise["motion"] == 20 and promise["excess"] == pytest.approx(leap, abs=1e-6)
+    assert {what: sum(counts[what].values()) for what in ("step", "drift")} == {"step": 0, "drift": 0} | {name: 1}
+
+
+def test_a_coupling_that_breaks_later_is_no_excuse_for_an_earlier_jump():
+    """θ is thrown to 1 while the coupling keeps its bound; from the last records on it does not."""
+    couplings, costs = np.where(np.arange(STEPS) < STEPS - 3, 0.9 * BOUND, 9.0), np.full(STEPS, COST)
+    before = follow(EDGE, couplings[:1], costs[:1])
+    states = np.concatenate([before, follow((before[-1, 0], 1.0), couplings[1:], np.zeros(STEPS - 1))])
+    assert states[-1, 1] == 1.0
+    counts, (gate,) = judged(layer_run(states[:-1], couplings, BOUND, costs))
+    assert verdicts(counts) == {"step": 1} and counts["step"]["wrong"] == counts["coupling"]["wrong"] == 1
+    (promise,) = gate["promises"]
+    assert 0 < promise["motion"] < promise["certain"]
+
+
+def test_only_what_happened_up_to_the_first_return_is_judged():
+    """It comes back within its bound, is thrown to zero, and would break its coupling only after that."""
+    couplings, costs = np.where(np.arange(STEPS) < 20, 0.5 * BOUND, 9.0), np.full(STEPS, COST)
+    theta = np.zeros(STEPS + 1)
+    theta[:2], theta[8:10], theta[22:] = START[1], 0.9, 0.9  # comes back twice
+    states = np.stack([np.full(STEPS + 1, START[0]), theta], axis=1)
+    counts, (gate,) = judged(layer_run(states, couplings, BOUND, costs))
+    assert verdicts(counts) == {"step": 1}
+    (promise,) = gate["promises"]
+    assert promise["coupling"] == -1 and promise["ratio"] == pytest.approx(0.5)
 
 
 def test_a_promise_that_had_no_time_is_not_due():

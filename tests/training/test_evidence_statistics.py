@@ -52,7 +52,8 @@ def test_impossible_counts_and_levels_are_refused(wrong, says):
 
 
 def runs(*leads, dead=10, wrong=0):
-    return [Flagged(20, dead, len(lead) + wrong, len(lead), wrong, 0, np.array(lead, dtype=float)) for lead in leads]
+    found = [np.array(lead, dtype=float) for lead in leads]
+    return [Flagged(20, dead, len(lead) + wrong, len(lead), wrong, 0, lead, lead + 100) for lead in found]
 
 
 @given(st.lists(st.lists(st.integers(-50, 500), min_size=1, max_size=6), min_size=2, max_size=4))
@@ -88,7 +89,7 @@ def test_what_was_dead_before_its_flag_counts_as_caught_with_its_negative_lead()
 
 
 def test_shares_of_nothing_are_none():
-    row = summary([Flagged(3, 0, 2, 0, 0, 1, np.empty(0))])
+    row = summary([Flagged(3, 0, 2, 0, 0, 1, np.empty(0), np.empty(0))])
     assert (row["undecided"], row["leaning"]) == (2, 1)
     assert row["caught_share"] is row["wrong_share"] is row["wrong_interval"] is row["lead"] is None
 

@@ -14,15 +14,18 @@ A certificate given at record k, with bound η and cost κ, assumes of every lat
 That a certificate was *withdrawn* later (its margin rose to 0 under newer bounds) is reported, but is no excuse: the
 old bound promised what it promised.
 
-The assumptions are sufficient, not necessary: many break them and die all the same. Of a gate that ended alive or came
-back, the earliest possible excuse counts in the order above. Without any it is
+The assumptions are sufficient, not necessary: many break them and die all the same. How often is counted too, since an
+excuse that would serve most gates that died is a weak one. Of a gate that ended alive or came back, what it did up to
+its first return is judged. Motion counts first: it was seen while coupling and cost still held, and what broke after it
+is no excuse for it. Then coupling and cost. Without any it is
 
     not due      the envelope itself is not yet at zero: the run was too short for the promise, or
     refutation.
 
 A certificate whose own bounding ODE does not end in zero is a refutation too, whatever the gate did. What this audit
 can refute is therefore the chain from measured constants to region: formula, rate, inheritance, clock. That states
-obey the inequalities at all is what *motion* observes; its count belongs beside the refutations, not below them.
+obey the inequalities at all is what *motion* observes: its count stands beside the refutations, for gates of every
+outcome.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from training.evidence.assumptions import Promises, exceeded
 from training.evidence.measurements import acting
 from training.evidence.promises import flow_of, promises, state_of
 from training.evidence.runs import ShadowRun
-from training.fates import fates, first_step
+from training.fates import fates, first_return, first_step
 from training.rules import Rule, flag_masks
 
 __all__ = ["LEAP", "TOLERANCE", "VERDICTS", "Ledger", "breaks", "ledger"]
@@ -88,17 +91,22 @@ class Ledger:
         """Whether any assumption was seen to break."""
         return (self.coupling >= 0) | (self.cost >= 0) | (self.motion >= 0)
 
+    @property
+    def stepped(self) -> Bool[np.ndarray, " promise"]:
+        """Whether the motion broke in one record."""
+        return (self.motion >= 0) & (self.leap > LEAP)
+
     def verdict(self) -> Int[np.ndarray, " promise"]:
         """Index in VERDICTS of each promise, should its gate have come back or ended alive."""
-        tests = [
-            self.certain >= 0,
-            self.coupling >= 0,
-            self.cost >= 0,
-            (self.motion >= 0) & (self.leap > LEAP),
-            self.motion >= 0,
-            ~self.escapes & ~(self.left <= TOLERANCE),
-        ]
-        return np.select(tests, range(len(tests)), len(tests))
+        tests = {
+            "step": self.stepped,
+            "drift": self.motion >= 0,
+            "coupling, certainly": self.certain >= 0,
+            "coupling, measured": self.coupling >= 0,
+            "cost": self.cost >= 0,
+            "not due": ~self.escapes & ~(self.left <= TOLERANCE),
+        }
+        return np.select(list(tests.values()), [VERDICTS.index(name) for name in tests], VERDICTS.index("refutation"))
 
 
 def ledger(run: ShadowRun, made: Promises, until: Int[np.ndarray, " promise"]) -> Ledger:
@@ -201,31 +209,39 @@ def breaks(run: ShadowRun, rule: Rule) -> dict[str, Any]:
         rule: a certificate.
 
     Returns:
-        A JSON value: for units and for layers, counts by outcome, counts of the wrong by verdict, how many that ended
-        dead had an assumption broken; and one entry with all figures for every gate that came back, ended alive or is
-        a refutation.
+        A JSON value: for units and for layers, counts by outcome, counts of the wrong by verdict, and by outcome how
+        many had their certificate withdrawn, any assumption broken, the coupling measured above its bound, or moved
+        beyond the ODE (in one step, or by drift); and one entry with all figures for every gate that came back, ended
+        alive or is a refutation.
     """
     steps = run.history.step.values
     mask = flag_masks(run.history, run.warmup, [rule])[0]
     flag = first_step(steps, mask)
     fate = fates(steps, run.history.theta.values)
-    until = np.where(fate.revived > flag, np.searchsorted(steps, fate.revived), len(steps) - 1)
+    back = first_return(steps, run.history.theta.values, flag)
+    until = np.where(back >= 0, np.searchsorted(steps, back), len(steps) - 1)
     verdict = np.full(len(flag), -1)
-    broken = np.ones(len(flag), dtype=bool)
+    seen = {name: np.ones(len(flag), dtype=bool) for name in ("broken", "coupling", "moved", "drift")}
     false = np.zeros(len(flag), dtype=bool)
     details: dict[int, list[dict[str, Any]]] = {}
     for made in promises(run, rule, flag):
         found = ledger(run, made, until[made.gate])
         found_verdict = _with_unit_part(run, made, found, until)
         np.maximum.at(verdict, made.gate, found_verdict)
-        np.logical_and.at(broken, made.gate, found.broken)
+        # With two promises, one that was kept is enough.
+        np.logical_and.at(seen["broken"], made.gate, found.broken)
+        np.logical_and.at(seen["coupling"], made.gate, found.coupling >= 0)
+        np.logical_and.at(seen["moved"], made.gate, found.motion >= 0)
+        np.logical_and.at(seen["drift"], made.gate, ~found.stepped)
         false[made.gate] |= _is_false(run, rule, made, found)
         for i, gate in enumerate(made.gate):
             details.setdefault(int(gate), []).append(_entry(run, made, found, found_verdict, i))
     wrong = fate.wrong(flag)
     withdrawn = first_step(steps, ~mask & (flag >= 0) & (steps[:, None] > flag))
     outcome = np.select([flag < 0, wrong, fate.caught(flag)], ["", "wrong", "caught"], "undecided")
-    judged = {"verdict": verdict, "broken": broken & (flag >= 0), "false": false, "withdrawn": withdrawn >= 0}
+    judged = {"verdict": verdict, "false": false, "withdrawn": withdrawn >= 0}
+    judged |= {name: mask & (flag >= 0) for name, mask in seen.items()}
+    judged |= {"step": judged["moved"] & ~seen["drift"], "drift": judged["moved"] & seen["drift"]}
     entries = [
         {
             "gate": str(run.history.gate.values[gate]),
@@ -285,8 +301,10 @@ def _counts(kind: np.ndarray, outcome: np.ndarray, judged: dict[str, np.ndarray]
     return {
         "flagged": int((kind & (outcome != "")).sum()),
         **{name: int(mask.sum()) for name, mask in of.items()},
-        "withdrawn": {name: int((mask & judged["withdrawn"]).sum()) for name, mask in of.items()},
-        "broken": {name: int((mask & judged["broken"]).sum()) for name, mask in of.items()},
+        **{
+            what: {name: int((mask & judged[what]).sum()) for name, mask in of.items()}
+            for what in ("withdrawn", "broken", "coupling", "step", "drift")
+        },
         "verdicts": verdicts,
     }
 

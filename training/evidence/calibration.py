@@ -59,12 +59,15 @@ def history_at(run: ShadowRun, headroom: float) -> xr.Dataset:
     return run.history.assign({name: (("step", "gate"), values) for name, values in found.items()})
 
 
-def calibration(runs: Sequence[ShadowRun], headrooms: Sequence[float] = HEADROOMS) -> list[dict[str, Any]]:
+def calibration(
+    runs: Sequence[ShadowRun], headrooms: Sequence[float] = HEADROOMS, strata: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
     """One row for each kind, certificate and m, all runs together: rates with intervals, lead.
 
     Args:
         runs: at least one.
         headrooms: the m, each > 0.
+        strata: as in `training.evidence.statistics.bootstrap`.
     """
     rows = []
     for m in headrooms:
@@ -77,5 +80,5 @@ def calibration(runs: Sequence[ShadowRun], headrooms: Sequence[float] = HEADROOM
                 if kind == "layers" and rule.units_only:
                     continue
                 parts: list[Flagged] = [flagged(run, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
-                rows.append({"kind": kind, "rule": rule.name, "headroom": m, **summary(parts)})
+                rows.append({"kind": kind, "rule": rule.name, "headroom": m, **summary(parts, strata)})
     return rows

@@ -8,7 +8,7 @@ rule spoke is caught, with the negative lead that this means, and stays in the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from training.evidence.runs import ShadowRun
 from training.evidence.statistics import bootstrap, clopper_pearson
 from training.fates import fates
 
-__all__ = ["Flagged", "best_threshold", "flagged", "median_lead", "summary", "wrong_share"]
+__all__ = ["Flagged", "best_threshold", "flagged", "longest_lead", "median_lead", "summary", "wrong_share"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Flagged:
         wrong: of these, ended alive or came back from zero.
         leaning: of the undecided, stopped above ½.
         leads: steps from flag to death of the caught. [caught]
+        longest: steps from the first record at which a rule may flag to death, of the dead: the lead of a rule that
+            knew the future. [dead]
     """
 
     gates: int
@@ -43,6 +45,7 @@ class Flagged:
     wrong: int
     leaning: int
     leads: Float[np.ndarray, " caught"]
+    longest: Float[np.ndarray, " dead"]
 
 
 def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagged:
@@ -53,7 +56,9 @@ def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagge
         flag: step at which the rule first flagged each gate, −1 for never.
         kind: "units" or "layers".
     """
-    fate = fates(run.history.step.values, run.history.theta.values)
+    steps = run.history.step.values
+    fate = fates(steps, run.history.theta.values)
+    first = steps[steps >= run.warmup][0]
     chosen = run.history.is_layer.values == (kind == "layers")
     caught = chosen & fate.caught(flag)
     return Flagged(
@@ -64,13 +69,23 @@ def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagge
         wrong=int((chosen & fate.wrong(flag)).sum()),
         leaning=int((chosen & fate.undecided(flag) & fate.high).sum()),
         leads=(fate.death - flag)[caught].astype(np.float64),
+        longest=(fate.death - first)[chosen & fate.dead].astype(np.float64),
     )
 
 
 def median_lead(parts: Sequence[Flagged]) -> float | None:
     """Median lead over the caught of all runs; None where nothing was caught."""
-    leads = np.concatenate([part.leads for part in parts]) if parts else np.empty(0)
-    return float(np.median(leads)) if len(leads) else None
+    return _median([part.leads for part in parts])
+
+
+def longest_lead(parts: Sequence[Flagged]) -> float | None:
+    """The median lead that a rule would have that flags all gates that will die as soon as any rule may flag."""
+    return _median([part.longest for part in parts])
+
+
+def _median(parts: Sequence[np.ndarray]) -> float | None:
+    values = np.concatenate(parts) if parts else np.empty(0)
+    return float(np.median(values)) if len(values) else None
 
 
 def wrong_share(parts: Sequence[Flagged]) -> float | None:
@@ -91,24 +106,38 @@ def caught_share(parts: Sequence[Flagged]) -> float | None:
     return sum(part.caught for part in parts) / dead if dead else None
 
 
-def summary(parts: Sequence[Flagged]) -> dict[str, Any]:
-    """All runs together: counts, shares with exact intervals and with intervals over runs, median lead."""
+def summary(parts: Sequence[Flagged], strata: Sequence[int] | None = None) -> dict[str, Any]:
+    """All runs together: counts, shares with exact intervals and with intervals over runs, median lead.
+
+    Args:
+        parts: one entry a run.
+        strata: as in `training.evidence.statistics.bootstrap`.
+    """
+
+    def over_runs(statistic: Callable[[Sequence[Flagged]], float | None]) -> tuple[float, float] | None:
+        return bootstrap(parts, statistic, strata=strata)
+
     names = ("gates", "dead", "flagged", "caught", "wrong", "leaning")
     total = {name: sum(getattr(part, name) for part in parts) for name in names}
     decided = total["caught"] + total["wrong"]
+    wrong, judged = sum(part.wrong > 0 for part in parts), sum(part.wrong + part.caught > 0 for part in parts)
     return {
         **total,
+        "runs": judged,
+        "runs_wrong": wrong,
+        "runs_wrong_interval": clopper_pearson(wrong, judged),
         "undecided": total["flagged"] - decided,
         "early": int(sum((part.leads > 0).sum() for part in parts)),
         "caught_share": caught_share(parts),
         "caught_interval": clopper_pearson(total["caught"], total["dead"]),
-        "caught_interval_over_runs": bootstrap(parts, caught_share),
+        "caught_interval_over_runs": over_runs(caught_share),
         "wrong_share": wrong_share(parts),
         "wrong_interval": clopper_pearson(total["wrong"], decided),
-        "wrong_interval_over_runs": bootstrap(parts, wrong_share),
+        "wrong_interval_over_runs": over_runs(wrong_share),
         "lead": median_lead(parts),
         "lead_quartiles": _quartiles(parts),
-        "lead_interval_over_runs": bootstrap(parts, median_lead),
+        "longest_lead": longest_lead(parts),
+        "lead_interval_over_runs": over_runs(median_lead),
     }
 
 
@@ -131,8 +160,9 @@ def best_threshold(
         thresholds: the same of each plain rule.
 
     Returns:
-        Its name, shares and lead, and `lead_ratio`, the certificate's median lead over its own (None unless both are
-        positive: a ratio to a rule that is never early says nothing). None where no threshold qualifies.
+        Its name, shares and lead; `lead_ratio`, the certificate's median lead over its own; and `ratio_limit`, the same
+        for a rule that knew the future (`longest_lead`). Ratios are None unless both leads are positive: one to a rule
+        that is never early says nothing. None where no threshold qualifies.
     """
     own, lead, leaning = wrong_share(certificate), median_lead(certificate), leaning_share(certificate)
     if own is None or lead is None:
@@ -145,5 +175,9 @@ def best_threshold(
     if not fit:
         return None
     other, name, share, caught = max(fit)
-    ratio = lead / other if lead > 0 and other > 0 else None
-    return {"rule": name, "wrong_share": share, "caught_share": caught, "lead": other, "lead_ratio": ratio}
+    found = {"rule": name, "wrong_share": share, "caught_share": caught, "lead": other}
+    return found | {"lead_ratio": _ratio(lead, other), "ratio_limit": _ratio(longest_lead(certificate), other)}
+
+
+def _ratio(lead: float | None, other: float) -> float | None:
+    return lead / other if lead is not None and lead > 0 and other > 0 else None

@@ -11,11 +11,12 @@ from training.config import WHERE
 from training.errors import InputError
 from training.evidence.breaks import breaks
 from training.evidence.calibration import CERTIFICATES, calibration
+from training.evidence.escape import escape_table
 from training.evidence.growth import growth
-from training.evidence.pool import best_threshold, flagged, summary
+from training.evidence.pool import Flagged, best_threshold, flagged, summary
 from training.evidence.runs import ShadowRun
 from training.fates import settled
-from training.rules import first_flags, threshold
+from training.rules import Rule, first_flags, threshold
 
 __all__ = ["LEVELS", "evidence", "grouped"]
 
@@ -65,13 +66,14 @@ def evidence(runs: Sequence[ShadowRun], on_part: Callable[[], None] = lambda: No
     if not runs:
         raise InputError("runs must name at least one run folder; got none")
     groups = grouped(runs)
+    strata = [next(i for i, (_, members) in enumerate(groups) if any(run is each for each in members)) for run in runs]
     judged = {id(run): [breaks(run, rule) for rule in CERTIFICATES] for run in runs}
     on_part()
     gates = [{"run": run.name, **entry} for run in runs for found in judged[id(run)] for entry in found["gates"]]
     result: dict[str, Any] = {
         "runs": [_run(run) for run in runs],
         "refutations": sum(entry["verdict"] == "refutation" for entry in gates),
-        "all": _tables(runs, judged),
+        "all": _tables(runs, judged, strata),
         "groups": [],
         "gates": gates,
     }
@@ -95,32 +97,37 @@ def _run(run: ShadowRun) -> dict[str, Any]:
     }
 
 
-def _tables(runs: Sequence[ShadowRun], judged: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
+def _tables(
+    runs: Sequence[ShadowRun], judged: dict[int, list[dict[str, Any]]], strata: Sequence[int] | None = None
+) -> dict[str, Any]:
+    parts = _parts(runs)
+    plain = {kind: {rule.name: part for rule, part in of.items() if rule.system is None} for kind, of in parts.items()}
+    rules = []
+    for kind, of in parts.items():
+        for rule, part in of.items():
+            rival = best_threshold(part, plain[kind]) if rule.system is not None else None
+            rules.append({"kind": kind, "rule": rule.name, **summary(part, strata), "best_threshold": rival})
     return {
-        "rules": _rules(runs),
+        "rules": rules,
+        "escape": escape_table(runs, plain, strata),
         "breaks": _breaks([judged[id(run)] for run in runs]),
-        "calibration": calibration(runs),
+        "calibration": calibration(runs, strata=strata),
         "growth": growth(runs) + growth(runs, "bilinear"),
     }
 
 
-def _rules(runs: Sequence[ShadowRun]) -> list[dict[str, Any]]:
-    """Certificates with their best plain rival, then the plain thresholds."""
+def _parts(runs: Sequence[ShadowRun]) -> dict[str, dict[Rule, list[Flagged]]]:
+    """What each rule did in each run, by kind: certificates first, then the plain thresholds."""
     rules = (*CERTIFICATES, *(threshold(level) for level in LEVELS))
     flags = [first_flags(run.history, run.warmup, rules) for run in runs]
-    rows = []
-    for kind in ("units", "layers"):
-        parts = {
+    return {
+        kind: {
             rule: [flagged(run, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
             for i, rule in enumerate(rules)
+            if kind == "units" or not rule.units_only
         }
-        plain = {rule.name: part for rule, part in parts.items() if rule.system is None}
-        for rule, part in parts.items():
-            if kind == "layers" and rule.units_only:
-                continue
-            rival = best_threshold(part, plain) if rule.system is not None else None
-            rows.append({"kind": kind, "rule": rule.name, **summary(part), "best_threshold": rival})
-    return rows
+        for kind in ("units", "layers")
+    }
 
 
 def _breaks(judged: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ def bootstrap(
     parts: Sequence[Part],
     statistic: Callable[[Sequence[Part]], float | None],
     *,
+    strata: Sequence[int] | None = None,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -68,12 +69,14 @@ def bootstrap(
     Args:
         parts: one entry a run.
         statistic: of a list of runs, in any order; None where it is not defined for them, such draws are left out.
+        strata: which group of settings each run belongs to; every draw has as many runs of each group as there are, so
+            that differences between settings, which were chosen, do not count as chance. One group by default.
         level: in (0, 1).
         resamples: ≥ 1.
         seed: of the draws, so that a report can be made again.
 
     Returns:
-        (low, high); None with fewer than two runs, which say nothing about the spread between runs, or where the
+        (low, high); None where no group has two runs, which says nothing about the spread between runs, or where the
         statistic is not defined for a single draw.
 
     Raises:
@@ -83,12 +86,17 @@ def bootstrap(
         raise InputError(f"level must be in (0, 1); got {level}")
     if resamples < 1:
         raise InputError(f"resamples must be ≥ 1; got {resamples}")
-    if len(parts) < 2:
+    if strata is not None and len(strata) != len(parts):
+        raise InputError(f"strata must name a group for each of the {len(parts)} runs; got {len(strata)}")
+    groups = np.zeros(len(parts), dtype=int) if strata is None else np.asarray(strata)
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    if max(map(len, members), default=0) < 2:
         return None
-    draws = np.random.default_rng(seed).integers(len(parts), size=(resamples, len(parts)))
+    draw = np.random.default_rng(seed)
+    draws = np.concatenate([each[draw.integers(len(each), size=(resamples, len(each)))] for each in members], axis=1)
     # Few runs have few different draws (10 of three): each is looked at once.
     different, times = np.unique(np.sort(draws, axis=1), axis=0, return_counts=True)
-    values = [statistic([parts[i] for i in draw]) for draw in different]
+    values = [statistic([parts[i] for i in drawn]) for drawn in different]
     found = np.repeat([np.nan if value is None else value for value in values], times)
     found = found[~np.isnan(found)]
     if not len(found):

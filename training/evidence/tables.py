@@ -30,10 +30,13 @@ CALIBRATION = "### Headroom m"  # the tables before it are what a terminal shows
 
 _HOW = (
     "Gates that ended between 0.02 and 0.98 are undecided, neither right nor wrong; one that came back from zero is "
-    "wrong wherever it ended. Shares: caught of the dead, wrong of the decided. Intervals are exact (Clopper–Pearson, "
-    "95%) with gates as trials; leads have bootstrap intervals over whole runs, where there are several. A gate that "
-    "was dead before its rule spoke is caught, with a negative lead. Best threshold: the plain θ < t with the longest "
-    "median lead among those with no larger share of wrong flags and of flags undecided above ½."
+    "wrong wherever it ended. Shares: caught of the dead, wrong of the decided. Intervals [ ] are exact "
+    "(Clopper–Pearson, 95%) with gates as trials; where there are several runs, those in ( ) are bootstrap intervals "
+    "over whole runs, drawn within equal settings. Runs wrong: runs with at least one wrong flag, of those in which "
+    "anything was decided, with the exact interval over runs. A gate that was dead before its rule spoke is caught, "
+    "with a negative lead. Longest: the median lead of a rule that knew the future and spoke as soon as any may. Best "
+    "threshold: the plain θ < t with the longest median lead among those with no larger share of wrong flags and of "
+    "flags undecided above ½; ratio: of the leads, and what it would be for the rule that knew the future."
 )
 
 
@@ -45,10 +48,18 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
         "",
         *_rules(group["rules"]),
         "",
+        "### Half-plane with its noise bound",
+        "",
+        "Flagged where the half-plane certifies a gate and noise carries it out with probability at most δ, by the "
+        "bound of `training.evidence.escape` (δ = 1: the certificate alone).",
+        "",
+        *_escape(group["escape"]),
+        "",
         "### What certificates assumed",
         "",
-        "Of the flagged: withdrawn later, an assumption seen to break, and of those that broke one and died all the "
-        "same. Of the wrong: which assumption.",
+        "Of the flagged: withdrawn later, any assumption seen to break, moved beyond the ODE in one step or by drift "
+        "while coupling and cost held. Of the caught: how many a measured coupling would have excused, had they come "
+        "back. Of the wrong: which assumption broke.",
         "",
         *_breaks(group["breaks"]),
         "",
@@ -64,19 +75,26 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
 
 
 def _rules(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = [
-        "kind",
-        "rule",
-        "flagged",
-        "dead",
-        "caught",
-        "of the dead",
-        "wrong",
-        "of the decided",
-        "undecided (above ½)",
-    ]
-    head += ["median lead", "quartiles", "best threshold (lead)", "ratio"]
-    return _table(head, [[row["kind"], row["rule"], *_counts(row), *_lead(row), *_rival(row)] for row in rows])
+    head = ["kind", "rule", *_JUDGED, "longest", "best threshold (lead)", "ratio (limit)"]
+    return _table(
+        head,
+        [
+            [row["kind"], row["rule"], *_counts(row), *_lead(row), _number(row["longest_lead"]), *_rival(row)]
+            for row in rows
+        ],
+    )
+
+
+#: Headings of `_counts` and `_lead`.
+_JUDGED = (
+    *("flagged", "dead", "caught", "of the dead", "wrong", "of the decided", "runs wrong", "undecided (above ½)"),
+    *("median lead", "quartiles"),
+)
+
+
+def _escape(rows: Sequence[dict[str, Any]]) -> list[str]:
+    head = ["kind", "δ", *_JUDGED, "best threshold (lead)", "ratio (limit)"]
+    return _table(head, [[row["kind"], f"{row['risk']:g}", *_counts(row), *_lead(row), *_rival(row)] for row in rows])
 
 
 def _counts(row: dict[str, Any]) -> list[Any]:
@@ -84,17 +102,24 @@ def _counts(row: dict[str, Any]) -> list[Any]:
         row["flagged"],
         row["dead"],
         row["caught"],
-        _with(_share(row["caught_share"]), row["caught_interval"], _share),
+        _both(row, "caught"),
         row["wrong"],
-        _with(_share(row["wrong_share"]), row["wrong_interval"], _share),
+        _both(row, "wrong"),
+        _with(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], _share),
         f"{row['undecided']} ({row['leaning']})",
     ]
+
+
+def _both(row: dict[str, Any], what: str) -> str:
+    """A share with its exact interval and the one over runs."""
+    text, over = _with(_share(row[f"{what}_share"]), row[f"{what}_interval"], _share), row[f"{what}_interval_over_runs"]
+    return text if over is None else f"{text} ({_share(over[0])}, {_share(over[1])})"
 
 
 def _lead(row: dict[str, Any]) -> list[str]:
     quartiles = row["lead_quartiles"]
     return [
-        _with(_number(row["lead"]), row["lead_interval_over_runs"], _number),
+        _with(_number(row["lead"]), row["lead_interval_over_runs"], _number, "()"),
         "–" if quartiles is None else " to ".join(map(_number, quartiles)),
     ]
 
@@ -103,12 +128,13 @@ def _rival(row: dict[str, Any]) -> list[str]:
     rival = row["best_threshold"]
     if rival is None:
         return ["–", "–"]
-    ratio = rival["lead_ratio"]
-    return [f"{rival['rule']} ({_number(rival['lead'])})", "–" if ratio is None else f"{ratio:.1f}"]
+    ratio, limit = ("–" if value is None else f"{value:.1f}" for value in (rival["lead_ratio"], rival["ratio_limit"]))
+    return [f"{rival['rule']} ({_number(rival['lead'])})", f"{ratio} ({limit})"]
 
 
 def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = ["kind", "rule", "flagged", "withdrawn", "broke", "broke and died", "wrong", *VERDICTS]
+    head = ["kind", "rule", "flagged", "withdrawn", "any broke", "beyond the ODE: step", "drift", "caught", "excusable"]
+    head += ["wrong", *VERDICTS]
     return _table(
         head,
         [
@@ -117,8 +143,9 @@ def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
                 row["rule"],
                 row["flagged"],
                 sum(row["withdrawn"].values()),
-                sum(row["broken"].values()),
-                row["broken"]["caught"],
+                *(sum(row[what].values()) for what in ("broken", "step", "drift")),
+                row["caught"],
+                row["coupling"]["caught"],
                 row["wrong"],
                 *(row["verdicts"][name] for name in VERDICTS),
             ]
@@ -128,11 +155,9 @@ def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _calibration(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = ["kind", "rule", "m", "flagged", "dead", "caught", "of the dead", "wrong", "of the decided"]
-    head.append("undecided (above ½)")
     ordered = sorted(rows, key=lambda row: (row["kind"] == "layers", row["rule"], row["headroom"]))
     return _table(
-        [*head, "median lead", "quartiles"],
+        ["kind", "rule", "m", *_JUDGED],
         [[row["kind"], row["rule"], f"{row['headroom']:g}", *_counts(row), *_lead(row)] for row in ordered],
     )
 
@@ -189,5 +214,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.0f}"
 
 
-def _with(value: str, interval: Sequence[float] | None, show: Any) -> str:
-    return value if interval is None or value == "–" else f"{value} [{show(interval[0])}, {show(interval[1])}]"
+def _with(value: str, interval: Sequence[float] | None, show: Any, brackets: str = "[]") -> str:
+    if interval is None or value == "–":
+        return value
+    return f"{value} {brackets[0]}{show(interval[0])}, {show(interval[1])}{brackets[1]}"
