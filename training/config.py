@@ -171,7 +171,7 @@ PRESETS: dict[str, Validate] = {
         alpha=0.2,
         gate_lr=1.0,
         hold=780,
-        tracker=TrackerSettings(warmup=780, window=250, factor=1.5),
+        tracker=TrackerSettings(warmup=780, window=150, factor=1.5),
         prune=PruneSettings(every=200),
     ),
 }
