@@ -24,7 +24,8 @@ class PruneSettings:
 
     Attributes:
         rule: whose flags are followed, after the tracker's warm-up: box, half-plane, bilinear (units by the bilinear
-            certificate, branches by the half-plane), or a plain threshold such as "θ < 0.1".
+            certificate, branches by the half-plane), the half-plane with its noise bound such as "half-plane, escape ≤
+            0.1", or a plain threshold such as "θ < 0.1".
         every: steps between two removals, a multiple of tracker.every.
         multiple: every group of units keeps a multiple of this many.
     """

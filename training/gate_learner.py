@@ -22,7 +22,7 @@ from training.errors import InputError
 from training.estimators import Corrected, Sums, estimator
 from training.method import Method
 from training.multiples import in_multiples
-from training.optimizer import ProjectedSGD, gate_rate
+from training.optimizer import ProjectedSGD, effective_step, gate_rate
 from training.probes import probe
 from training.ranks import ALONE, Ranks
 from training.rules import removable
@@ -64,7 +64,8 @@ class GateLearner(Method):
     ) -> None:
         super().__init__(config, network, optimizer, shape, ranks, config.theta_start)
         rate = gate_rate(optimizer, config.gate_lr)
-        self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate)
+        step = effective_step(config.lr, config.momentum)
+        self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate, step=step)
         self._estimator = estimator(config.estimator, self.gates.is_layer.to(config.device))
         self._rho = self._norms()
         self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
@@ -104,7 +105,7 @@ class GateLearner(Method):
         every = self.config.tracker.probe_every if self.config.mode == "shadow" else 0
         if forward is not None and every and step % every == 0:
             probe(self.network, self.gates, *seen, forward, self.tracker.probes, self._probes, self.ranks)
-        record = self._record = self.tracker.observe(sums, cost, len(losses))
+        record = self._record = self.tracker.observe(sums, cost, len(losses), factor)
         self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
         try:
             self._descent.step(difference + cost)  # a held step too: it looks at every value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -15,7 +16,7 @@ from training.errors import InputError
 from training.fates import first_step
 from training.tracker import Record
 
-__all__ = ["RULES", "Rule", "first_flags", "flag_masks", "removable", "rule", "threshold"]
+__all__ = ["RULES", "Rule", "first_flags", "flag_masks", "removable", "rule", "threshold", "with_noise"]
 
 #: A whole history [step, gate], or one record [gate]: a rule reads either.
 Columns: TypeAlias = xr.Dataset | Record
@@ -39,7 +40,13 @@ class Rule:
 
 
 def threshold(level: float) -> Rule:
-    """The plain rule θ < level."""
+    """The plain rule θ < level.
+
+    Raises:
+        InputError: for a level outside (0, 1].
+    """
+    if not 0 < level <= 1:
+        raise InputError(f"the t of “θ < t” must be in (0, 1]; got {level:g}")
     return Rule(f"θ < {level:g}", lambda seen: np.asarray(seen.theta) < level)
 
 
@@ -52,16 +59,48 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+def with_noise(risk: float) -> Rule:
+    """The half-plane where noise carries the gate out with a probability of at most δ (`training.escape`).
+
+    Raises:
+        InputError: for δ outside (0, 1].
+    """
+    if not 0 < risk <= 1:
+        raise InputError(f"the δ of “half-plane, escape ≤ δ” must be in (0, 1]; got {risk:g}")
+    return Rule(
+        f"half-plane, escape ≤ {risk:g}",
+        lambda seen: (np.asarray(seen.margin) < 0) & (np.asarray(seen.escape) <= risk),
+        system="linear",
+    )
+
+
+_NUMBER = r"(\d+\.?\d*(?:e-?\d+)?|\.\d+)"
+_PATTERNS = (
+    (re.compile(rf"θ < {_NUMBER}"), threshold),
+    (re.compile(rf"half-plane, escape (?:≤|<=) {_NUMBER}"), with_noise),
+)
+
+
 def rule(name: str) -> Rule:
-    """The rule of that name.
+    """The rule of that name; of “θ < t” and “half-plane, escape ≤ δ” for any t and δ.
 
     Raises:
         InputError: for an unknown name; the message lists the known ones.
+
+    Example:
+        >>> rule("half-plane, escape <= 0.1").name
+        'half-plane, escape ≤ 0.1'
     """
-    found = {each.name: each for each in RULES}
-    if name not in found:
-        raise InputError(f"rule must be one of {', '.join(found)}; got {name!r}")
-    return found[name]
+    known = {each.name: each for each in RULES}
+    if name in known:
+        return known[name]
+    for pattern, made in _PATTERNS:
+        found = pattern.fullmatch(name)
+        if found:
+            return made(float(found[1]))
+    raise InputError(
+        f"rule must be one of {', '.join(known)}, “θ < t” with another t, or “half-plane, escape ≤ δ”; got {name!r}"
+    )
 
 
 def removable(name: str, record: Record, is_layer: Bool[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:

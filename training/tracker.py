@@ -24,6 +24,7 @@ from torch import Tensor
 from training.certificates import certify, own_certificates
 from training.couplings import KINDS, Kind, couplings, measured
 from training.errors import InputError
+from training.escape import escape_bound
 from training.estimators import Interval, Sums
 from training.gates import Gates
 from training.gradients import GradientSums
@@ -93,6 +94,7 @@ class Record:
         in_box: inside the invariant box of the linear gate, or of its branch's gate.
         margin: the smaller of the gate's own linear margin and its branch's; negative = certified.
         margin_bilinear: the smaller of the gate's bilinear margin and its branch's linear one; NaN for branches.
+        escape: bound on the probability that noise carries the gate out of its region (`training.escape`).
     """
 
     step: int
@@ -118,6 +120,7 @@ class Record:
     in_box: Bool[np.ndarray, " gate"]
     margin: Float[np.ndarray, " gate"]
     margin_bilinear: Float[np.ndarray, " gate"]
+    escape: Float[np.ndarray, " gate"]
 
     def spread(self, origin: np.ndarray, total: int) -> Record:
         """The record in the columns of all gates that there were at first.
@@ -145,14 +148,16 @@ class Tracker:
         settings: see `TrackerSettings`.
         decay: λ, weight decay.
         rate: r, from `training.optimizer.gate_rate`.
+        step: h, the weights' effective step at their full learning rate.
 
     Attributes:
         step: steps taken in.
         interval, gradients, probes: what the interval under way has shown.
     """
 
-    def __init__(self, gates: Gates, settings: TrackerSettings, *, decay: float, rate: float) -> None:
+    def __init__(self, gates: Gates, settings: TrackerSettings, *, decay: float, rate: float, step: float) -> None:
         self.gates, self.settings, self.decay, self.rate = gates, settings, decay, rate
+        self._full_step = step
         length = -(-settings.window // settings.every)
         self._couplings: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=length)
         self._holder = gates.holder.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
@@ -214,7 +219,9 @@ class Tracker:
         self.gradients.load_state_dict(state["gradients"])
         self.probes = ProbeSums(**{name: value.to(device) for name, value in state["probes"].items()})
 
-    def observe(self, sums: Sums, cost: Float[Tensor, " gate"], batch: int | None = None) -> Record | None:
+    def observe(
+        self, sums: Sums, cost: Float[Tensor, " gate"], batch: int | None = None, factor: float = 1.0
+    ) -> Record | None:
         """Take in one step before it is made, after its backward pass; every `every` steps return a record.
 
         Args:
@@ -222,6 +229,7 @@ class Tracker:
             cost: κ.
             batch: samples, of all processes together, over which the loss was averaged whose gradients stand in
                 `.grad`; by default as many as masks were sampled here.
+            factor: of the learning rates' schedule, in [0, 1].
         """
         self.interval.add(sums)
         if batch is None:
@@ -231,11 +239,11 @@ class Tracker:
         self.step += 1
         if self._count < self.settings.every:
             return None
-        record = self._record(cost.double().cpu().numpy())
+        record = self._record(cost.double().cpu().numpy(), factor)
         self._clear()
         return record
 
-    def _record(self, cost: np.ndarray) -> Record:
+    def _record(self, cost: np.ndarray, factor: float) -> Record:
         theta = self.gates.theta.detach().double().cpu().numpy()
         rho_in, rho = (norm.double().cpu().numpy() for norm in self.gates.weight_norms())
         columns = self._columns() | {"rho": rho, "rho_in": rho_in}
@@ -247,9 +255,20 @@ class Tracker:
         state = {"cost": cost, "rho_in": rho_in, "rho": rho, "theta": theta, "is_layer": is_layer}
         bounds = {"coupling": coupling, "coupling_bilinear": bilinear}
         own = own_certificates(decay=self.decay, rate=self.rate, **bounds, **state)
-        return Record(
-            step=self.step, theta=theta, cost=cost, **columns, **bounds, **certify(own, self._holder, cost)._asdict()
+        escape = escape_bound(
+            decay=self.decay,
+            rate=self.rate,
+            coupling=coupling,
+            cost=cost,
+            rho=rho,
+            theta=theta,
+            error=columns["error"],
+            every=self.settings.every,
+            step=self._full_step * factor,
+            holder=self._holder,
         )
+        certificates = certify(own, self._holder, cost)._asdict() | {"escape": escape}
+        return Record(step=self.step, theta=theta, cost=cost, **columns, **bounds, **certificates)
 
     def _columns(self) -> dict[str, np.ndarray]:
         """What the interval has shown, by the record's names."""

@@ -65,7 +65,7 @@ def test_stored_columns_give_again_what_every_tracker_used():
     gates.theta.data[2] = 0.0
     images, labels = torch.randn(48, 1, 8, 8).double(), torch.randint(3, (48,))
     settings = {kind: TrackerSettings(window=12, every=4, factor=1.5, coupling=kind, z=0.7) for kind in KINDS}
-    trackers = {kind: Tracker(gates, chosen, decay=5e-4, rate=0.5) for kind, chosen in settings.items()}
+    trackers = {kind: Tracker(gates, chosen, decay=5e-4, rate=0.5, step=1.0) for kind, chosen in settings.items()}
     records = {kind: [] for kind in KINDS}
     for _ in range(24):
         masks = gates.sample(48)

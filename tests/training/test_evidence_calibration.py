@@ -1,66 +1,15 @@
 """Certificates recomputed for other safety factors: against the tracker, against `headroom`, and monotone."""
 
-import dataclasses
-
 import numpy as np
 import pytest
-import torch
-import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tracked_run import DECAY, RATE, tracked
 
 from dynamics import BilinearGate, LinearGate
 from training.errors import InputError
-from training.estimators import Sums
 from training.evidence.calibration import CERTIFICATES, calibration, certificates_at, history_at
-from training.evidence.runs import ShadowRun
-from training.gates import Gates
-from training.networks import ResNet
 from training.rules import first_flags
-from training.tracker import Record, Tracker, TrackerSettings
-
-DECAY, RATE, COST = 0.01, 0.5, 0.02
-
-
-def tracked(seed, factor, records=8, every=2):
-    """A run as a tracker records it, in double precision; θ wanders, a share of it to zero."""
-    draw = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    gates = Gates(ResNet(8, 1, channels=1), 0.9)
-    tracker = Tracker(gates, TrackerSettings(window=2 * every, every=every, factor=factor), decay=DECAY, rate=RATE)
-    cost = torch.tensor(draw.random(len(gates.theta)) * COST + 1e-4)
-    cost[0] = 0.0
-    found = []
-    for _ in range(records * every):
-        with torch.no_grad():
-            theta = draw.random(len(gates.theta)) * draw.integers(0, 2, len(gates.theta))
-            gates.theta.copy_(torch.tensor(theta))
-            for branch in gates.residual:
-                branch.norm.weight.copy_(torch.tensor(draw.normal(size=tuple(branch.norm.weight.shape))))
-        record = tracker.observe(_batch(gates, draw), cost)
-        if record is not None:
-            found.append(record)
-    names = [field.name for field in dataclasses.fields(Record) if field.name != "step"]
-    history = xr.Dataset(
-        {name: (("step", "gate"), np.stack([getattr(record, name) for record in found])) for name in names},
-        coords={
-            "step": [record.step for record in found],
-            "is_layer": ("gate", gates.is_layer.numpy()),
-            "holder": ("gate", gates.holder.numpy()),
-            "gate": [f"g{i}" for i in range(len(gates.theta))],
-        },
-    )
-    time = np.array([float(record.step) for record in found])
-    return ShadowRun("tracked", history, time, records * every, 0, factor, DECAY, RATE, {"seed": seed})
-
-
-def _batch(gates, draw, size=64):
-    """Random masks, and slopes of very different size from gate to gate."""
-    count = len(gates.theta)
-    gates.sampled = (torch.tensor(draw.random((size, count))) < gates.theta.detach()).double()
-    slopes = draw.normal(size=(size, count)) * 10.0 ** draw.uniform(-4, 0, count)
-    return Sums.of(gates.sampled, torch.tensor(slopes / size), torch.zeros(size), gates.informative())
-
 
 RUN = tracked(0, 2.0)
 

@@ -20,7 +20,7 @@ def test_each_step_follows_the_rule(monkeypatch):
     learner, seen, moved = training.learner, [], []
     gates, observe, step = learner.gates, learner.tracker.observe, learner._descent.step
 
-    def watched(sums, cost, batch):
+    def watched(sums, cost, batch, factor):
         difference = gates.difference()
         torch.testing.assert_close(
             Sums.of(gates.sampled, gates.sampled.grad, torch.zeros(240)).slope.sum(0) / 240, difference.double()
@@ -28,7 +28,7 @@ def test_each_step_follows_the_rule(monkeypatch):
         expected = learner.full.costs(gates.theta.detach(), config.nu, config.alpha, config.beta)
         torch.testing.assert_close(cost, expected)
         seen.append((difference + cost, gates.theta.detach().clone(), training.optimizer.param_groups[0]["lr"]))
-        return observe(sums, cost, batch)
+        return observe(sums, cost, batch, factor)
 
     def stepped(slope):
         moved.append((learner._descent.lr, slope))

@@ -53,7 +53,7 @@ def shown(gates, draw, slope=None):
 def run(settings, steps, seed=0, prepare=move):
     """Random batches for some steps; returns the tracker's records, and what was shown to it step by step."""
     draw, gates = np.random.default_rng(seed), gated()
-    tracker = Tracker(gates, settings, decay=DECAY, rate=RATE)
+    tracker = Tracker(gates, settings, decay=DECAY, rate=RATE, step=1.0)
     cost = torch.tensor(draw.random(len(gates.theta)) * COST)
     records, seen = [], []
     for _ in range(steps):
@@ -134,7 +134,7 @@ def test_records_are_those_of_a_tracker_that_keeps_everything(every, more, facto
 def test_the_window_forgets():
     """One strong pull counts for exactly `window` steps."""
     gates = gated()
-    tracker = Tracker(gates, TrackerSettings(window=6, every=2, factor=2.0), decay=DECAY, rate=RATE)
+    tracker = Tracker(gates, TrackerSettings(window=6, every=2, factor=2.0), decay=DECAY, rate=RATE, step=1.0)
     cost = torch.full((len(gates.theta),), COST)
     couplings, draw, every = [], np.random.default_rng(0), np.ones(len(cost))
     for step in range(12):
@@ -152,7 +152,7 @@ def test_a_unit_s_coupling_is_given_that_its_branch_is_on(share):
     gates, draw = gated(), np.random.default_rng(1)
     gates.theta.data.fill_(0.5)
     gates.theta.data[gates.units :] = share
-    tracker = Tracker(gates, TrackerSettings(window=8, every=8, factor=1.0), decay=DECAY, rate=RATE)
+    tracker = Tracker(gates, TrackerSettings(window=8, every=8, factor=1.0), decay=DECAY, rate=RATE, step=1.0)
     for _ in range(8):
         masks, slopes, losses, informative = shown(gates, draw, np.full(len(gates.theta), -0.3))
         record = tracker.observe(Sums.of(masks, slopes * informative, losses, informative), torch.full((10,), COST))
@@ -166,7 +166,7 @@ def test_without_samples_at_zero_nothing_is_certified(theta, known):
     gates, draw = gated(), np.random.default_rng(1)
     gates.theta.data.fill_(theta)
     gates.theta.data[: gates.units] = 0.5
-    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE)
+    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE, step=1.0)
     for _ in range(2):
         record = tracker.observe(Sums.of(*shown(gates, draw, np.full(10, 1e-3))), torch.full((10,), COST))
     layers = slice(gates.units, None)
@@ -183,7 +183,7 @@ def shut(gates, theta_units=0.0, theta_branches=0.0):
 def test_units_of_a_branch_that_never_ran_have_no_certificate_of_their_own():
     gates = gated()
     shut(gates, 0.01, 0.0)
-    tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE)
+    tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE, step=1.0)
     slope = np.zeros(len(gates.theta))
     slope[gates.units :] = -50.0  # the branches pull hard: not certified
     record = tracker.observe(Sums.of(*shown(gates, np.random.default_rng(0), slope)), torch.full((10,), COST))
@@ -197,7 +197,7 @@ def test_units_of_a_branch_that_never_ran_have_no_certificate_of_their_own():
 def test_a_certified_branch_certifies_its_units_and_no_others(branch):
     gates = gated()
     shut(gates, 1.0, 0.5)
-    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE)
+    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE, step=1.0)
     slope, draw = np.full(len(gates.theta), -50.0), np.random.default_rng(0)
     slope[gates.units + branch] = 0.0  # nothing pulls it
     for _ in range(2):
@@ -214,7 +214,7 @@ def test_weights_of_exactly_zero_certify_nothing():
     with torch.no_grad():
         gates.residual[0].norm.weight.zero_()
         gates.groups[1].consumer.weight[:, 0] = 0
-    tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE)
+    tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE, step=1.0)
     batch = shown(gates, np.random.default_rng(0), np.full(10, -1.0))
     record = tracker.observe(Sums.of(*batch), torch.full((10,), COST))
     for gate in (gates.units, 1):

@@ -33,7 +33,7 @@ class Watched:
         self.network = KINDS[kind]().double()
         self.gates = Gates(self.network).double()
         self.gates.theta.data.uniform_(0.2, 1)
-        self.tracker = Tracker(self.gates, SETTINGS, decay=5e-4, rate=0.5)
+        self.tracker = Tracker(self.gates, SETTINGS, decay=5e-4, rate=0.5, step=1.0)
         self.images, self.labels = torch.randn(BATCH, 1, 8, 8).double(), torch.randint(3, (BATCH,))
 
     def observe(self, masks):

@@ -1,16 +1,4 @@
-"""The certificate with its noise bound: flag a gate where the half-plane certifies it and SGD escapes with at most δ.
-
-The bound is `dynamics.noise.escape_probability` of the linear gate. What it needs is read from a record:
-
-    h      lr/(1 − momentum) with the schedule, at the record; K, the steps that are left
-    σ_θ    noise of the gate's gradient in one step: the standard error of D̂ over the interval, times √(its steps)
-    σ_ρ    noise of the weights' gradient along w: ⟨∇_w ℓ, w⟩ = ξ·∂ℓ/∂ξ, so that it is taken as σ_θ/ρ
-
-Both noises come from the same samples and count as dependent. (Derived here.) Three things keep this from being a
-theorem about the run: a standard deviation stands for a sub-Gaussian scale, momentum's noise counts as that of plain
-steps of size h, and the push of noise on ‖w‖ outward is left out, since the second moment of the updates is not
-recorded (the audit's *drift* shows where it matters).
-"""
+"""The certificate with its noise bound, judged: flagged where `training.escape` allows an escape with at most δ."""
 
 from __future__ import annotations
 
@@ -20,60 +8,39 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from dynamics import LinearGate
-from dynamics.noise import escape_probability
-from training.evidence.measurements import bound, share_on
+from training.escape import escape_bound
+from training.evidence.measurements import bound
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
 from training.evidence.runs import ShadowRun
 from training.fates import first_step
 from training.optimizer import cosine, effective_step
-from training.rules import with_branch
 
-__all__ = ["RISKS", "escape_bound", "escape_table"]
+__all__ = ["RISKS", "escape_at", "escape_flags", "escape_table"]
 
 RISKS = (1.0, 0.5, 0.1, 0.01, 0.001)  # δ; 1 is the certificate without noise
 
 
-def escape_bound(run: ShadowRun) -> Float[np.ndarray, "step gate"]:
-    """Bound on the probability that noise carries each gate out of its region, from each record on.
-
-    1 where the gate itself is not certified, or its noise was not measured. A unit's own: its branch is left aside.
-    """
-    steps, history = run.history.step.values, run.history
-    rho, error = run.values("rho"), run.values("error")
-    # What acts on a unit passes through its branch, and so does the noise.
-    sigma = share_on(history) * error * np.sqrt(run.settings["tracker"]["every"])
-    coupling, cost = bound(history), run.values("cost")
-    known = np.isfinite(sigma) & np.isfinite(coupling) & (rho > 0)
+def escape_at(run: ShadowRun) -> Float[np.ndarray, "step gate"]:
+    """The escape bound of every gate at every record, recomputed: histories from before the column have none."""
     step = effective_step(run.settings["lr"], run.settings["momentum"])
-    now = np.array([step * cosine(min(int(at), run.steps - 1), run.steps) for at in steps])
-    left = np.maximum(1.0, run.steps - steps)
-    found = np.ones_like(rho)
-    at = np.nonzero(known)
-    gate = LinearGate(decay=run.decay, coupling=coupling[at], cost=cost[at], rate=run.rate)
-    found[at] = escape_probability(
-        gate,
-        rho[at],
-        run.values("theta")[at],
-        step=now[at[0]],
-        steps=left[at[0]],
-        sigma_theta=sigma[at],
-        sigma_rho=sigma[at] / rho[at],
-        independent=False,
+    # The record at step s is made before the step with index s − 1.
+    now = [step * cosine(int(at) - 1, run.steps) for at in run.history.step.values]
+    return escape_bound(
+        decay=run.decay,
+        rate=run.rate,
+        coupling=bound(run.history),
+        **{name: run.values(name) for name in ("cost", "rho", "theta", "error")},
+        every=run.settings["tracker"]["every"],
+        step=np.array(now)[:, None],
+        holder=run.history.holder.values,
     )
-    return found
 
 
 def escape_flags(run: ShadowRun, risks: Sequence[float] = RISKS) -> Int[np.ndarray, "risk gate"]:
     """Step at which each gate is first certified with an escape bound of at most δ, −1 for never."""
-    probability, margin = escape_bound(run), run.values("margin")
-    steps, holder, cost = run.history.step.values, run.history.holder.values, run.values("cost")
-    late = (steps >= run.warmup)[:, None]
-    flags = []
-    for risk in risks:
-        own = (margin < 0) if risk >= 1 else (probability <= risk)
-        flags.append(first_step(steps, with_branch(own, holder, cost) & late))
-    return np.stack(flags)
+    escape, steps = escape_at(run), run.history.step.values
+    certified = (run.values("margin") < 0) & (steps >= run.warmup)[:, None]
+    return np.stack([first_step(steps, certified & (escape <= risk)) for risk in risks])
 
 
 def escape_table(
