@@ -156,10 +156,10 @@ PRESETS: dict[str, Validate] = {
         width=8,
         nu=2.0,
         alpha=0.2,
-        epochs=120,
-        gate_lr=0.2,
+        epochs=160,
+        gate_lr=0.1,
         hold=300,
-        tracker=TrackerSettings(warmup=300, window=150, every=30, factor=1.5),
+        tracker=TrackerSettings(warmup=300, window=90, every=30, factor=1.5),
         prune=PruneSettings(every=60),
     ),
     "cifar10-quick": Validate(

@@ -11,6 +11,7 @@ import tyro
 
 from dynamics.command_line import parse
 from training.errors import InputError, RefutedError
+from training.evidence.pairs import mode_of, open_ended, pairs
 from training.evidence.result import evidence, grouped
 from training.evidence.runs import open_run
 from training.evidence.tables import CALIBRATION, as_markdown
@@ -22,10 +23,11 @@ __all__ = ["Evidence", "pool_runs"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """Pool finished shadow runs: rates with intervals, broken assumptions, refutations, headroom, growth."""
+    """Pool finished runs: of shadow runs rates with intervals, broken assumptions, refutations, headroom, growth; of
+    prune runs what differs from the shadow run of the same settings and seed."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders, each a different seed or different settings."""
+    """Run folders, each a different seed or different settings; prune runs only beside their shadow runs."""
     out: Path
     """Result file, ending in .json; the tables are written beside it, ending in .md."""
 
@@ -42,13 +44,17 @@ def pool_runs(arguments: list[str]) -> None:
     """Write the result and its tables; everything is written before refutations end the command.
 
     Raises:
-        InputError: for a folder that is no finished shadow run, or one that is there twice.
+        InputError: for a folder that is no finished run, one that is there twice, no shadow run, or a prune run
+            without its shadow run.
         RefutedError: if there is a refutation.
     """
     chosen = parse(Evidence, "python -m training evidence", arguments)
-    runs = [open_run(folder) for folder in chosen.runs]
+    shadows = [folder for folder in chosen.runs if mode_of(folder) == "shadow"]
+    prunes = [folder for folder in chosen.runs if folder not in shadows]
+    runs = [open_run(folder) for folder in shadows]
+    compared = pairs([open_ended(folder) for folder in shadows], [open_ended(folder) for folder in prunes])
     with Progress("evidence", 2 + len(grouped(runs))) as progress:
-        result = evidence(runs, progress.advance)
+        result = evidence(runs, progress.advance) | {"pairs": compared}
     text = as_markdown(result)
     write_json(chosen.out, result | {"made": environment()})
     write_atomically(chosen.out.with_suffix(".md"), text.encode())

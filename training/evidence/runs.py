@@ -15,7 +15,7 @@ from training.history import open_history
 from training.optimizer import cosine, effective_step, rate_of
 from training.rundir import read_json
 
-__all__ = ["ShadowRun", "ode_time", "open_run"]
+__all__ = ["ShadowRun", "ode_time", "open_run", "run_name"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ def ode_time(steps: np.ndarray, total: int, *, lr: float, momentum: float) -> np
     return np.concatenate([[0.0], np.cumsum(each)])[np.asarray(steps) - 1]
 
 
+def run_name(folder: Path) -> str:
+    """What reports call the run in a folder: with the folder above, which often names the settings."""
+    return "/".join(folder.resolve().parts[-2:])
+
+
 def open_run(folder: Path) -> ShadowRun:
     """Read a run folder.
 
@@ -88,7 +93,7 @@ def open_run(folder: Path) -> ShadowRun:
         raise InputError(f"{folder} has no record after its warm-up of {warmup} steps: nothing to judge")
     lr, momentum = settings["lr"], settings["momentum"]
     return ShadowRun(
-        name=folder.name,
+        name=run_name(folder),
         history=history,
         time=ode_time(history.step.values, steps, lr=lr, momentum=momentum),
         steps=steps,

@@ -19,6 +19,8 @@ def as_markdown(result: dict[str, Any]) -> str:
         [[run["name"], run["seed"], run["steps"], run["gates"], _share(run["settled"])] for run in runs],
     )
     lines += ["", f"Refutations: **{result['refutations']}**. {_HOW}", ""]
+    if result.get("pairs"):
+        lines += ["## Prune runs against shadow runs", "", _PAIRED, "", *_pairs(result["pairs"]), ""]
     lines += _group(f"All {len(runs)} runs" if len(runs) > 1 else "The run", result["all"])
     for group in result["groups"]:
         seeds = ", ".join(map(str, group["seeds"]))
@@ -38,6 +40,44 @@ _HOW = (
     "threshold: the plain θ < t with the longest median lead among those with no larger share of wrong flags and of "
     "flags undecided above ½; ratio: of the leads, and what it would be for the rule that knew the future."
 )
+
+
+_PAIRED = (
+    "Of the same settings and seed. Mean ± standard deviation over seeds, [95% interval of the mean, Student]. "
+    "Accuracy and its difference in percentage points, of the networks at the end. MACs left and training FLOPs in per "
+    "cent of the full network's. Unlike: gates on at the end in one of the two only, of all. Premature: gates off that "
+    "are on in the shadow run, of these. Wall time against the shadow run's means little where runs shared the machine."
+)
+
+
+def _pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
+    head = ["settings", "pruned by", "seeds", "shadow accuracy", "accuracy", "difference", "MACs left", "shadow's"]
+    names = ("shadow_accuracy", "accuracy", "difference", "macs", "shadow_macs", "flops", "unlike", "premature")
+    settings = [{"settings": row["settings"]} for row in rows]
+    return _table(
+        [*head, "training FLOPs", "unlike", "premature", "wall time"],
+        [
+            [
+                _told_apart(row["settings"], settings) or "–",
+                f"{row['prune']['rule']}, every {row['prune']['every']}",
+                ", ".join(map(str, row["seeds"])),
+                *(_mean(row[name], name == "difference") for name in names),
+                f"{row['seconds_ratio']['mean']:.2f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _mean(spread: dict[str, Any], interval: bool) -> str:
+    """Mean ± standard deviation of a share, in per cent."""
+    text = f"{100 * spread['mean']:.1f}"
+    if spread["deviation"] is not None:
+        text += f" ± {100 * spread['deviation']:.1f}"
+    if interval and spread["interval"] is not None:
+        low, high = (100 * limit for limit in spread["interval"])
+        text += f" [{low:.1f}, {high:.1f}]"
+    return text
 
 
 def _group(title: str, group: dict[str, Any]) -> list[str]:

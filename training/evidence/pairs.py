@@ -1,0 +1,155 @@
+"""Prune runs against the shadow run of the same settings and seed: what pruning as one goes costs, and what it saves.
+
+Both runs are the same, bit for bit, up to the first removal. Compared are the networks at the end (every gate on that
+has θ ≥ ½), the floating point operations of training, and its wall time, which means something only where both runs
+had the machine to themselves. Seeds are the unit of replication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from scipy.stats import t as student
+
+from training.config import WHERE
+from training.errors import InputError
+from training.evidence.runs import run_name
+from training.evidence.statistics import LEVEL
+from training.history import open_history
+from training.rundir import read_json
+
+__all__ = ["Ended", "mode_of", "open_ended", "pairs"]
+
+#: What a prune run and its shadow run may differ in.
+_OF_A_PAIR = {*WHERE, "mode", "prune"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        name: what reports call it.
+        settings: config.json.
+        on: which of all gates there were at first are on at the end.
+        accuracy: of the network that is left, in [0, 1].
+        macs: share of the full network's multiply–accumulates that is on.
+        flops: spent in training, as a share of what the full network would have spent.
+        seconds: wall time of training.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    on: Bool[np.ndarray, " gate"]
+    accuracy: float
+    macs: float
+    flops: float
+    seconds: float
+
+    @property
+    def alike(self) -> dict[str, Any]:
+        """The settings that the runs of a pair share, seed included."""
+        return {name: value for name, value in self.settings.items() if name not in _OF_A_PAIR}
+
+
+def mode_of(folder: Path) -> str:
+    """Whether a run folder holds a shadow or a prune run.
+
+    Raises:
+        InputError: if it holds no run.
+    """
+    if not (folder / "config.json").exists():
+        raise InputError(f"{folder} is no run: it holds no config.json")
+    return str(read_json(folder / "config.json").get("mode", "shadow"))
+
+
+def open_ended(folder: Path) -> Ended:
+    """Read how the run in a folder ended.
+
+    Raises:
+        InputError: unless it is finished and has records.
+    """
+    for name in ("table.json", "gates.zarr"):
+        if not (folder / name).exists():
+            raise InputError(f"{folder} is no finished run: it holds no {name}")
+    theta, gated = open_history(folder / "gates.zarr").theta.values, read_json(folder / "table.json")["gated"]
+    if not len(theta):
+        raise InputError(f"{folder} has no record of its gates: nothing to compare")
+    return Ended(
+        name=run_name(folder),
+        settings=read_json(folder / "config.json"),
+        on=theta[-1] >= 0.5,
+        accuracy=gated["accuracy"],
+        macs=gated["macs"] / gated["macs_full"],
+        flops=gated["flops"] / gated["flops_full"],
+        seconds=gated["seconds"],
+    )
+
+
+def pairs(shadows: Sequence[Ended], prunes: Sequence[Ended]) -> list[dict[str, Any]]:
+    """One row for each way of pruning and settings, over its seeds.
+
+    Args:
+        shadows: shadow runs.
+        prunes: prune runs, each with one shadow run of equal settings among these.
+
+    Returns:
+        `settings`, `prune`, `seeds`, and for each of the following `mean`, `deviation` (None for one seed), `interval`
+        (95 %, Student; None for one seed) and `values`: accuracy, shadow_accuracy, difference (of the two), macs,
+        shadow_macs, flops, seconds_ratio, unlike (share of the gates that are on in one of the two only), premature
+        (gates that are off, as a share of those that are on in the shadow run).
+
+    Raises:
+        InputError: for a prune run without its shadow run, or one that is there twice.
+    """
+    groups: list[tuple[dict[str, Any], list[tuple[Ended, Ended]]]] = []
+    for prune in prunes:
+        partner = [shadow for shadow in shadows if shadow.alike == prune.alike]
+        if len(partner) != 1:
+            raise InputError(f"{prune.name} needs one shadow run of its settings and seed; got {len(partner)}")
+        what = {name: value for name, value in prune.alike.items() if name != "seed"}
+        what["prune"] = prune.settings["prune"]
+        members = next((members for known, members in groups if known == what), None)
+        if members is None:
+            members = []
+            groups.append((what, members))
+        if any(prune.settings["seed"] == other.settings["seed"] for other, _ in members):
+            raise InputError(f"{prune.name} is there twice, or another run of the same settings and seed: name one")
+        members.append((prune, partner[0]))
+    return [_row(what, members) for what, members in groups]
+
+
+def _row(what: dict[str, Any], members: Sequence[tuple[Ended, Ended]]) -> dict[str, Any]:
+    measured = [_compared(prune, shadow) for prune, shadow in members]
+    row = {"settings": {name: value for name, value in what.items() if name != "prune"}, "prune": what["prune"]}
+    row["seeds"] = [prune.settings["seed"] for prune, _ in members]
+    return row | {name: _spread([each[name] for each in measured]) for name in measured[0]}
+
+
+def _compared(prune: Ended, shadow: Ended) -> dict[str, float]:
+    return {
+        "accuracy": prune.accuracy,
+        "shadow_accuracy": shadow.accuracy,
+        "difference": prune.accuracy - shadow.accuracy,
+        "macs": prune.macs,
+        "shadow_macs": shadow.macs,
+        "flops": prune.flops,
+        "seconds_ratio": prune.seconds / shadow.seconds,
+        "unlike": float(np.mean(prune.on != shadow.on)),
+        "premature": float((~prune.on & shadow.on).sum() / max(1, shadow.on.sum())),
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    mean, count = float(np.mean(values)), len(values)
+    found: dict[str, Any] = {"mean": mean, "deviation": None, "interval": None, "values": list(values)}
+    if count > 1:
+        deviation = float(np.std(values, ddof=1))
+        half = float(student.ppf((1 + LEVEL) / 2, count - 1)) * deviation / count**0.5
+        found |= {"deviation": deviation, "interval": [mean - half, mean + half]}
+    return found
