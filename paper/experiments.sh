@@ -7,36 +7,55 @@
 # and να/layers for layers, of equal sizes. Where only layers are pruned (α = 1), κ is some 30 times larger.
 #
 #     sh paper/experiments.sh            writes runs/NETWORK-nuN-alphaA/MODE-SEED/
+#     sh paper/experiments.sh plan       lists the runs with their settings
 set -e
-quick="--preset cifar10-quick --no-ungated --compile --precision bf16 --threads 1"
+quick="--preset cifar10-quick --no-ungated --precision bf16 --threads 1"
 resnet8="$quick --network resnet8 --epochs 6 --hold 390 --tracker.warmup 400"
 settings="0.5:0 0.5:0.5 0.8:0.5 0.5:1 0.3:0 0.8:0 0.3:0.5 0.3:1 0.8:1" # ν:α
 
-grid() { # SEED MODE: ResNet-8 at every setting
+compiled() { # MODE: in prune mode every removal would compile the network again
+    [ "$1" = prune ] || echo " --compile"
+}
+
+grid() { # SEED MODE [NAME MORE…]: ResNet-8 at every setting
+    seed=$1 mode=$2 name=${3:-$2}
+    shift $(($# > 3 ? 3 : $#))
     for setting in $settings; do
         nu=${setting%:*} alpha=${setting#*:} rate=0.5
         [ "$alpha" = 1 ] && rate=0.05
-        echo "resnet8-nu$nu-alpha$alpha/$2-$1 $resnet8 --nu $nu --alpha $alpha --gate-lr $rate --mode $2 --seed $1"
+        echo "resnet8-nu$nu-alpha$alpha/$name-$seed $resnet8 --nu $nu --alpha $alpha --gate-lr $rate" \
+            "--mode $mode --seed $seed$(compiled $mode) $*"
     done
 }
 
-deep() { # NU SEED MODE: ResNet-20
-    echo "resnet20-nu$1-alpha0.2/$3-$2 $quick --nu $1 --alpha 0.2 --mode $3 --seed $2"
+threshold() { # SEED LEVEL: prune by a plain threshold, where only units are
+    grid "$1" prune "threshold$2" "--prune.rule \"θ < $2\"" | grep -e "-alpha0/"
 }
 
-plan() {
+deep() { # NU SEED MODE: ResNet-20
+    echo "resnet20-nu$1-alpha0.2/$3-$2 $quick --nu $1 --alpha 0.2 --mode $3 --seed $2$(compiled $3)"
+}
+
+order() {
     grid 0 shadow
-    deep 1 0 shadow
-    deep 1 1 shadow
-    grid 1 shadow
     grid 0 prune
-    deep 1 2 shadow
+    threshold 0 0.8
+    deep 1 0 shadow
+    deep 1 0 prune
+    grid 1 shadow
+    deep 1 1 shadow
+    threshold 0 0.5
+    grid 1 prune
     deep 0.5 0 shadow
     deep 2 0 shadow
+    deep 1 2 shadow
     grid 2 shadow
-    deep 1 0 prune
-    grid 1 prune
     grid 2 prune
+    threshold 1 0.8
+    threshold 1 0.5
 }
 
-plan | xargs -P "${JOBS:-2}" -L 1 sh paper/run.sh
+# xargs takes a blank at the end of a line for "goes on in the next".
+plan() { order | sed 's/ *$//'; }
+
+if [ "$1" = plan ]; then plan; else plan | xargs -P "${JOBS:-2}" -L 1 sh paper/run.sh; fi
