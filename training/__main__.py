@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 
 def _validate(arguments: list[str]) -> None:
@@ -13,22 +14,30 @@ def _validate(arguments: list[str]) -> None:
 
     chosen = preset(_preset_name(arguments, Validate.preset))
     config = parse(Validate, "python -m training validate", arguments, chosen)
-    folder = validate(config) if config.seeds == 1 else validate_seeds(config)
-    if folder is not None:  # None in processes that train along
-        print(f"run folder: {folder}")
+    _conclude(validate(config) if config.seeds == 1 else validate_seeds(config))
+
+
+def _conclude(folder: Path | None) -> None:
+    """Name the run folder, and judge the certificates of a single shadow run; None in processes that train along."""
+    if folder is None:
+        return
+    print(f"run folder: {folder}")
+    from training.config import from_plain
+    from training.evidence.conclusion import judge_run
+    from training.rundir import settings_in
+
+    config = from_plain(settings_in(folder))
+    if config.mode == "shadow" and config.seeds == 1:  # many seeds have been judged together
+        judge_run(folder)
 
 
 def _resume(arguments: list[str]) -> None:
-    from pathlib import Path
-
     from training.errors import InputError
     from training.seeds import resume_any
 
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise InputError("usage: python -m training resume RUN")
-    folder = resume_any(Path(arguments[0]))
-    if folder is not None:
-        print(f"run folder: {folder}")
+    _conclude(resume_any(Path(arguments[0])))
 
 
 def _report(arguments: list[str]) -> None:

@@ -10,13 +10,12 @@ from typing import Annotated
 import tyro
 
 from dynamics.command_line import parse
-from training.errors import InputError, RefutedError
+from training.errors import InputError
+from training.evidence.conclusion import conclude, stop_if_refuted
 from training.evidence.pairs import mode_of, open_ended, pairs
 from training.evidence.result import evidence, grouped
 from training.evidence.runs import open_run
-from training.evidence.tables import CALIBRATION, as_markdown
 from training.progress import Progress
-from training.rundir import environment, write_atomically, write_json
 
 __all__ = ["Evidence", "pool_runs"]
 
@@ -55,11 +54,6 @@ def pool_runs(arguments: list[str]) -> None:
     compared = pairs([open_ended(folder) for folder in shadows], [open_ended(folder) for folder in prunes])
     with Progress("evidence", 2 + len(grouped(runs))) as progress:
         result = evidence(runs, progress.advance) | {"pairs": compared}
-    text = as_markdown(result)
-    write_json(chosen.out, result | {"made": environment()})
-    write_atomically(chosen.out.with_suffix(".md"), text.encode())
-    print(text.partition(CALIBRATION)[0].rstrip())
+    print(conclude(result, chosen.out))
     print(f"written: {chosen.out}, {chosen.out.with_suffix('.md')}", file=sys.stderr)
-    if result["refutations"]:
-        refuted = [f"{entry['run']}: {entry['gate']}" for entry in result["gates"] if entry["verdict"] == "refutation"]
-        raise RefutedError(f"by {len(refuted)} gates, first {refuted[0]}: see `gates` in {chosen.out}")
+    stop_if_refuted(result, chosen.out)

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.config import Validate, from_plain, plain
-from training.errors import InputError, RefutedError
+from training.errors import InputError
+from training.evidence.conclusion import conclude, stop_if_refuted
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
-from training.evidence.tables import CALIBRATION, as_markdown
 from training.progress import Progress
 from training.report import summary
-from training.rundir import RunFolder, environment, settings_in, write_atomically
+from training.rundir import RunFolder, environment, settings_in
 from training.validate import checked, default_folder, resume, validate
 
 __all__ = ["resume_any", "validate_seeds"]
@@ -48,12 +48,9 @@ def validate_seeds(config: Validate) -> Path:
         _run_all(each, config.jobs or os.cpu_count() or 1)
         if config.mode == "shadow":
             result = evidence([open_run(run.out) for run in each if run.out])
-            runs.json("evidence.json", result | {"made": environment()})
-            text = as_markdown(result)
-            write_atomically(folder / "evidence.md", text.encode())
-            print(f"{text.partition(CALIBRATION)[0].rstrip()}\n\nHeadroom and growth: {folder / 'evidence.md'}")
-            if result["refutations"]:
-                raise RefutedError(f"{result['refutations']} refutations, see `gates` in {folder / 'evidence.json'}")
+            out = folder / "evidence.json"
+            print(f"{conclude(result, out)}\n\nHeadroom and growth: {out.with_suffix('.md')}")
+            stop_if_refuted(result, out)
     return folder
 
 

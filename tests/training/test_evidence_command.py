@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import xarray as xr
 import zarr
 
 import training.validate
+from training.__main__ import main
 from training.config import TrackerSettings, Validate
 from training.errors import InputError, RefutedError
 from training.evidence.breaks import breaks
@@ -101,6 +103,18 @@ def test_a_refutation_ends_the_command_after_everything_is_written(folders, tmp_
     assert result["refutations"] > 0
     assert f"Refutations: **{result['refutations']}**" in out.with_suffix(".md").read_text()
     assert {entry["verdict"] for entry in result["gates"]} >= {"refutation"}
+
+
+def test_a_single_run_that_is_refuted_ends_with_status_1(folders, tmp_path, monkeypatch, capsys):
+    for folder, status in ((folders[1], 0), (folders[2], 1)):
+        copy = tmp_path / folder.name
+        shutil.copytree(folder, copy)
+        if status:
+            zarr.open_group(copy / "gates.zarr", mode="r+")["margin"][:] = -1.0
+        monkeypatch.setattr(sys, "argv", ["training", "resume", str(copy)])
+        assert main() == status
+        assert (json.loads((copy / "evidence.json").read_text())["refutations"] > 0) == bool(status)
+    assert "REFUTED: by" in capsys.readouterr().err
 
 
 def test_a_run_counts_once(folders):
