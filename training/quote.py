@@ -1,7 +1,8 @@
 """Tables quoted in a text are generated from result files: `python -m training.quote README.md`.
 
-Everything between `<!-- quote FOLDER -->` and `<!-- end quote -->` is replaced by the tables of FOLDER/table.json,
-FOLDER relative to the text. A test fails while the README does not say what its result files say.
+Everything between `<!-- quote FOLDER -->` and `<!-- end quote -->` is replaced by the tables of FOLDER/table.json, and
+that of `<!-- quote FILE.json -->` by those of pooled evidence, relative to the text. A test fails while the README does
+not say what its result files say.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+from training.evidence.digest import digest
 from training.report import tables
 from training.rundir import write_atomically
 
@@ -27,8 +29,10 @@ def quoted(text: str, folder: Path) -> str:
     """
 
     def block(match: re.Match[str]) -> str:
-        result = json.loads((folder / match["folder"] / "table.json").read_text())
-        return f"{match[1]}\n{tables(result)}\n\n{match[3]}"
+        source = folder / match["folder"]
+        pooled = source.suffix == ".json"
+        result = json.loads((source if pooled else source / "table.json").read_text())
+        return f"{match[1]}\n{digest(result) if pooled else tables(result)}\n\n{match[3]}"
 
     return _BLOCK.sub(block, text)
 

@@ -57,9 +57,14 @@ def settings_line(settings: dict[str, Any]) -> str:
     return (
         f"Settings: ν = {settings['nu']:g}, α = {settings['alpha']:g}, β = {settings['beta']:g}, weights' lr "
         f"{settings['lr']:g} and gates' lr {settings['gate_lr']:g} (both cosine), θ held at "
-        f"{settings['theta_start']:g} for {settings['hold']} steps, coupling bound = {bound}. "
+        f"{settings['theta_start']:g} for {settings['hold']} steps, coupling bound = {bound}{_precision(settings)}. "
         "The preset was chosen after trials on this data."
     )
+
+
+def _precision(settings: dict[str, Any]) -> str:
+    precision = settings.get("precision", "float32")
+    return "" if precision == "float32" else f", forward pass in {precision}"
 
 
 def accuracy_lines(result: dict[str, Any]) -> list[str]:

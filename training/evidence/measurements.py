@@ -53,6 +53,8 @@ def acting(history: xr.Dataset, system: System = "linear") -> Measured:
         share = share_on(history)
         # An infinite pull is the tracker's word for "nothing measured"; a branch that was never on passes nothing on.
         pull = np.where(np.isinf(columns["pull"]), np.nan, columns["pull"])
+        # A D̂ of too few samples is in no pull, and its error, from the same few, is not to be trusted.
+        lower = np.minimum(lower, pull)
         pull, lower = (np.where(share > 0, share * part, 0.0) for part in (pull, lower))
     return Measured(*(_over_norm(part, norm) for part in (pull, lower)))
 

@@ -94,6 +94,7 @@ def _run(run: ShadowRun) -> dict[str, Any]:
         "gates": len(theta),
         "settled": float(np.mean(settled(theta))),
         "settings": {name: value for name, value in run.settings.items() if name not in _MAY_DIFFER},
+        "made": run.made,
     }
 
 

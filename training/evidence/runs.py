@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class ShadowRun:
         decay: λ.
         rate: r.
         settings: config.json.
+        made: command, commit, data and machine of the run; empty where unknown.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ShadowRun:
     decay: float
     rate: float
     settings: dict[str, Any]
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -102,4 +104,13 @@ def open_run(folder: Path) -> ShadowRun:
         decay=settings["decay"],
         rate=rate_of(settings["gate_lr"], lr=lr, momentum=momentum),
         settings=settings,
+        made=_made(folder),
     )
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    """Where the run comes from, as far as its folder says."""
+    path = folder / "environment.json"
+    known = read_json(path) if path.exists() else {}
+    found = {name: known[name] for name in ("command", "data", "machine") if name in known}
+    return found | {"commit": (known.get("git") or {}).get("commit")}

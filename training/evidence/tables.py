@@ -7,20 +7,20 @@ from typing import Any
 
 from training.evidence.breaks import VERDICTS
 
-__all__ = ["CALIBRATION", "as_markdown"]
+__all__ = ["CALIBRATION", "as_markdown", "number", "pair_lines", "share", "table", "with_interval"]
 
 
 def as_markdown(result: dict[str, Any]) -> str:
     """All tables of a result of `training.evidence.result.evidence`."""
     runs = result["runs"]
     lines = ["# Evidence from shadow runs", ""]
-    lines += _table(
+    lines += table(
         ["run", "seed", "steps", "gates", "settled"],
-        [[run["name"], run["seed"], run["steps"], run["gates"], _share(run["settled"])] for run in runs],
+        [[run["name"], run["seed"], run["steps"], run["gates"], share(run["settled"])] for run in runs],
     )
     lines += ["", f"Refutations: **{result['refutations']}**. {_HOW}", ""]
     if result.get("pairs"):
-        lines += ["## Prune runs against shadow runs", "", _PAIRED, "", *_pairs(result["pairs"]), ""]
+        lines += ["## Prune runs against shadow runs", "", *pair_lines(result["pairs"]), ""]
     lines += _group(f"All {len(runs)} runs" if len(runs) > 1 else "The run", result["all"])
     for group in result["groups"]:
         seeds = ", ".join(map(str, group["seeds"]))
@@ -50,11 +50,12 @@ _PAIRED = (
 )
 
 
-def _pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
+def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Rows of `training.evidence.pairs.pairs`: a table and what it means."""
     head = ["settings", "pruned by", "seeds", "shadow accuracy", "accuracy", "difference", "MACs left", "shadow's"]
     names = ("shadow_accuracy", "accuracy", "difference", "macs", "shadow_macs", "flops", "unlike", "premature")
     settings = [{"settings": row["settings"]} for row in rows]
-    return _table(
+    body = table(
         [*head, "training FLOPs", "unlike", "premature", "wall time"],
         [
             [
@@ -67,6 +68,7 @@ def _pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
             for row in rows
         ],
     )
+    return [*body, "", _PAIRED]
 
 
 def _mean(spread: dict[str, Any], interval: bool) -> str:
@@ -116,10 +118,10 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
 
 def _rules(rows: Sequence[dict[str, Any]]) -> list[str]:
     head = ["kind", "rule", *_JUDGED, "longest", "best threshold (lead)", "ratio (limit)"]
-    return _table(
+    return table(
         head,
         [
-            [row["kind"], row["rule"], *_counts(row), *_lead(row), _number(row["longest_lead"]), *_rival(row)]
+            [row["kind"], row["rule"], *_counts(row), *_lead(row), number(row["longest_lead"]), *_rival(row)]
             for row in rows
         ],
     )
@@ -134,7 +136,7 @@ _JUDGED = (
 
 def _escape(rows: Sequence[dict[str, Any]]) -> list[str]:
     head = ["kind", "δ", *_JUDGED, "best threshold (lead)", "ratio (limit)"]
-    return _table(head, [[row["kind"], f"{row['risk']:g}", *_counts(row), *_lead(row), *_rival(row)] for row in rows])
+    return table(head, [[row["kind"], f"{row['risk']:g}", *_counts(row), *_lead(row), *_rival(row)] for row in rows])
 
 
 def _counts(row: dict[str, Any]) -> list[Any]:
@@ -145,22 +147,23 @@ def _counts(row: dict[str, Any]) -> list[Any]:
         _both(row, "caught"),
         row["wrong"],
         _both(row, "wrong"),
-        _with(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], _share),
+        with_interval(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], share),
         f"{row['undecided']} ({row['leaning']})",
     ]
 
 
 def _both(row: dict[str, Any], what: str) -> str:
     """A share with its exact interval and the one over runs."""
-    text, over = _with(_share(row[f"{what}_share"]), row[f"{what}_interval"], _share), row[f"{what}_interval_over_runs"]
-    return text if over is None else f"{text} ({_share(over[0])}, {_share(over[1])})"
+    text = with_interval(share(row[f"{what}_share"]), row[f"{what}_interval"], share)
+    over = row[f"{what}_interval_over_runs"]
+    return text if over is None else f"{text} ({share(over[0])}, {share(over[1])})"
 
 
 def _lead(row: dict[str, Any]) -> list[str]:
     quartiles = row["lead_quartiles"]
     return [
-        _with(_number(row["lead"]), row["lead_interval_over_runs"], _number, "()"),
-        "–" if quartiles is None else " to ".join(map(_number, quartiles)),
+        with_interval(number(row["lead"]), row["lead_interval_over_runs"], number, "()"),
+        "–" if quartiles is None else " to ".join(map(number, quartiles)),
     ]
 
 
@@ -169,13 +172,13 @@ def _rival(row: dict[str, Any]) -> list[str]:
     if rival is None:
         return ["–", "–"]
     ratio, limit = ("–" if value is None else f"{value:.1f}" for value in (rival["lead_ratio"], rival["ratio_limit"]))
-    return [f"{rival['rule']} ({_number(rival['lead'])})", f"{ratio} ({limit})"]
+    return [f"{rival['rule']} ({number(rival['lead'])})", f"{ratio} ({limit})"]
 
 
 def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
     head = ["kind", "rule", "flagged", "withdrawn", "any broke", "beyond the ODE: step", "drift", "caught", "excusable"]
     head += ["wrong", *VERDICTS]
-    return _table(
+    return table(
         head,
         [
             [
@@ -196,7 +199,7 @@ def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _calibration(rows: Sequence[dict[str, Any]]) -> list[str]:
     ordered = sorted(rows, key=lambda row: (row["kind"] == "layers", row["rule"], row["headroom"]))
-    return _table(
+    return table(
         ["kind", "rule", "m", *_JUDGED],
         [[row["kind"], row["rule"], f"{row['headroom']:g}", *_counts(row), *_lead(row)] for row in ordered],
     )
@@ -208,7 +211,7 @@ def _growth(rows: Sequence[dict[str, Any]]) -> list[str]:
         return ["No record after the warm-up has a later one."]
     quantiles, beyond = list(rows[0]["quantiles"]), list(rows[0]["beyond"])
     head = ["kind", "coupling", "age", "gates × records", *(f"{float(q):.0%}" for q in quantiles)]
-    return _table(
+    return table(
         [*head, *(f"share > {m}" for m in beyond)],
         [
             [
@@ -217,7 +220,7 @@ def _growth(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"{row['from']:.0%} to {row['to']:.0%}",
                 row["count"],
                 *("∞" if row["quantiles"][q] is None else f"{row['quantiles'][q]:.2f}" for q in quantiles),
-                *(_share(row["beyond"][m]) for m in beyond),
+                *(share(row["beyond"][m]) for m in beyond),
             ]
             for row in rows
         ],
@@ -241,20 +244,24 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A Markdown table, line by line."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """In per cent."""
     return "–" if value is None else f"{100 * value:.1f}%"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Rounded to a whole one."""
     return "–" if value is None else f"{value:.0f}"
 
 
-def _with(value: str, interval: Sequence[float] | None, show: Any, brackets: str = "[]") -> str:
+def with_interval(value: str, interval: Sequence[float] | None, show: Any, brackets: str = "[]") -> str:
+    """A value with its interval, each limit shown by `show`; bare where there is none."""
     if interval is None or value == "–":
         return value
     return f"{value} {brackets[0]}{show(interval[0])}, {show(interval[1])}{brackets[1]}"

@@ -1,0 +1,97 @@
+"""The pooled evidence on one page, for a reader: what was run, the rules, the headroom, prune against shadow runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from training.evidence.tables import number, pair_lines, share, table, with_interval
+
+__all__ = ["digest"]
+
+_THRESHOLDS = ("θ < 0.8", "θ < 0.5", "θ < 0.1", "θ < 0.02")
+_RISK = 0.1
+_HEAD = ("flagged", "ended dead", "caught", "wrong", "runs with a wrong one", "undecided (above ½)", "median lead")
+
+
+def digest(result: dict[str, Any]) -> str:
+    """The tables of a result of `training.evidence.result.evidence`, in short, as Markdown."""
+    everything = result["all"]
+    kinds = [kind for kind in ("units", "layers") if any(row["gates"] for row in _of(everything["rules"], kind))]
+    lines = [_what(result["runs"]), "", _refutations(result), ""]
+    for kind in kinds:
+        rules = _of(everything["rules"], kind)
+        noise = [row | {"rule": f"half-plane, escape ≤ {_RISK:g}"} for row in _of(everything["escape"], kind)]
+        rows = [row for row in rules if "<" not in row["rule"]]
+        rows += [row for row in noise if row["risk"] == _RISK]
+        rows += [row for row in rules if row["rule"] in _THRESHOLDS]
+        lines += [
+            f"{kind.capitalize()} ({rows[0]['gates']} gates; a rule that knew the future would lead by "
+            f"{number(rows[0]['longest_lead'])} steps in the median):",
+            "",
+            *table(["rule", *_HEAD], [[row["rule"], *_row(row)] for row in rows]),
+            "",
+        ]
+    lines += ["The half-plane at other headrooms m:", "", *_headroom(everything["calibration"], kinds)]
+    if result.get("pairs"):
+        lines += ["", "Prune runs against the shadow runs of the same settings and seed:", ""]
+        lines += pair_lines(result["pairs"])
+    return "\n".join(lines)
+
+
+def _of(rows: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _what(runs: Sequence[dict[str, Any]]) -> str:
+    networks = ", ".join(sorted({run["settings"]["network"] for run in runs}))
+    seeds = sorted({run["seed"] for run in runs})
+    settings = len({str(run["settings"]) for run in runs})
+    data = "; ".join(sorted({str(run["made"].get("data", "unknown")) for run in runs}))
+    settled = sum(run["settled"] * run["gates"] for run in runs) / sum(run["gates"] for run in runs)
+    return (
+        f"{len(runs)} shadow runs: {networks}; {settings} setting{'s' * (settings != 1)}, seeds "
+        f"{', '.join(map(str, seeds)) if len(seeds) < 4 else f'{seeds[0]} to {seeds[-1]}'}; "
+        f"{share(settled)} of the gates had settled when the runs ended. Data: {data}."
+    )
+
+
+def _refutations(result: dict[str, Any]) -> str:
+    flagged, step, drift = 0, 0, 0
+    for row in result["all"]["breaks"]:
+        if row["rule"] == "half-plane":
+            flagged += row["flagged"]
+            step, drift = step + sum(row["step"].values()), drift + sum(row["drift"].values())
+    return (
+        f"Refutations: **{result['refutations']}**. Of {flagged} gates flagged by the half-plane, {step} moved beyond "
+        f"the ODE in one step and {drift} by drift while coupling and cost held, whatever became of them. Intervals "
+        "are exact (95%), with gates, or runs, as trials; those of leads, in steps, are bootstrapped over runs."
+    )
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    return [
+        str(row["flagged"]),
+        str(row["dead"]),
+        with_interval(f"{row['caught']} = {share(row['caught_share'])}", row["caught_interval"], share),
+        with_interval(f"{row['wrong']} = {share(row['wrong_share'])}", row["wrong_interval"], share),
+        with_interval(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], share),
+        f"{row['undecided']} ({row['leaning']})",
+        with_interval(number(row["lead"]), row["lead_interval_over_runs"], number, "()"),
+    ]
+
+
+def _headroom(rows: Sequence[dict[str, Any]], kinds: Sequence[str]) -> list[str]:
+    chosen = [row for row in rows if row["rule"] == "half-plane"]
+    names = ("flagged", "caught", "wrong", "median lead")
+    head = ["m", *(f"{kind}: {name}" for kind in kinds for name in names)]
+    body = []
+    for m in sorted({row["headroom"] for row in chosen}):
+        here = [next(row for row in _of(chosen, kind) if row["headroom"] == m) for kind in kinds]
+        body.append([f"{m:g}", *(cell for row in here for cell in _at_headroom(row))])
+    return table(head, body)
+
+
+def _at_headroom(row: dict[str, Any]) -> list[str]:
+    wrong = with_interval(share(row["wrong_share"]), row["wrong_interval"], share)
+    return [str(row["flagged"]), share(row["caught_share"]), wrong, number(row["lead"])]
