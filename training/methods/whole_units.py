@@ -1,0 +1,113 @@
+"""From remaining ratios to whole numbers of units that meet a target of multiply–accumulates.
+
+First along one path: all ratios are multiplied by the same factor, from one unit in every group to all of them, so that
+what the ratios say of the layers' proportions is kept; the architecture of the path that is nearest to the target is
+taken. Between two neighbours on the path lies one unit. Where one unit is so large a part of a small network that the
+path passes the target by, all architectures are searched, those near the ratios first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dynamics.complexity import Structure
+from training.errors import InputError
+from training.methods.amount import check_fraction, macs_without
+
+__all__ = ["whole_units"]
+
+
+def whole_units(
+    ratios: Float[np.ndarray, " group"], structure: Structure, share: float, tolerance: float = 0.02
+) -> Int[np.ndarray, " group"]:
+    """How many units of each group stay, at least one, so that the network keeps a share of its operations.
+
+    Whether there is an answer does not depend on the ratios: a target that is met for some is met for all.
+
+    Args:
+        ratios: share of each group's units that should remain, > 0.
+        structure: of the full network.
+        share: target, of the full network's multiply–accumulates, in (0, 1).
+        tolerance: |macs / full macs − share| is at most this, ≥ 0.
+
+    Raises:
+        InputError: for a share outside (0, 1), a network without gated units, or a share that no architecture meets:
+            what is not gated stays, a group keeps a unit, and units are whole.
+
+    Example:
+        >>> from dynamics.complexity import Layer
+        >>> two = [Layer("a", 3, "x", 1, 1), Layer("b", "x", "y", 1, 1), Layer("c", "y", 2, 1, 1)]
+        >>> whole_units(np.array([0.9, 0.3]), Structure(two, {"x": 20, "y": 20}, []), 0.4)
+        array([20,  6])
+    """
+    check_fraction("share", share)
+    if not structure.units:
+        raise InputError("network must have gated units, of which a share may remain; got none")
+    search = _Search(np.asarray(ratios, dtype=float), structure, share, tolerance)
+    search.along_the_path()
+    if search.best > tolerance:
+        search.everywhere()
+    if search.best > tolerance:
+        least = search.left(np.ones_like(search.sizes))
+        raise InputError(
+            f"share = {share} of the multiply–accumulates must be met within {tolerance:g}; the nearest that whole "
+            f"units give is {search.left(search.found):.4f}, one unit in every group {least:.4f}"
+        )
+    return search.found
+
+
+class _Search:
+    """The best architecture so far, `found`, and how far it is from the target, `best`."""
+
+    def __init__(self, ratios: np.ndarray, structure: Structure, share: float, tolerance: float) -> None:
+        self.structure, self.share, self.tolerance = structure, share, tolerance
+        self.sizes = np.array(list(structure.units.values()))
+        self.wanted = ratios * self.sizes
+        self.found, self.best = self.sizes, abs(1 - share)
+
+    def left(self, counts: np.ndarray) -> float:
+        """Share of the multiply–accumulates with so many units in each group."""
+        return macs_without(self.sizes - counts, self.structure) / self.structure.full_macs
+
+    def note(self, counts: np.ndarray) -> None:
+        """Keep the better one."""
+        off = abs(self.left(counts) - self.share)
+        if off < self.best:
+            self.found, self.best = counts, off
+
+    def along_the_path(self) -> None:
+        """Bisection: what is left grows along the path."""
+        # A group with w units wanted gets its j-th one (j ≥ 2) at the factor where factor·w rounds to j.
+        group = np.repeat(np.arange(len(self.sizes)), self.sizes - 1)
+        number = np.concatenate([np.arange(2, size + 1) for size in self.sizes])
+        order = group[np.argsort((number - 0.5) / self.wanted[group], kind="stable")]
+
+        def at(length: int) -> np.ndarray:
+            return 1 + np.bincount(order[:length], minlength=len(self.sizes))
+
+        low, high = 0, len(order)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.left(at(middle)) <= self.share else (low, middle)
+        for length in (low, high):
+            self.note(at(length))
+
+    def everywhere(self) -> None:
+        """Branch and bound: the largest groups are fixed first, and what cannot come nearer is left out."""
+        one = np.ones_like(self.sizes)
+        without = [self.left(np.where(np.arange(len(one)) == i, one, self.sizes)) for i in range(len(one))]
+        self._fix(np.argsort(without, kind="stable").tolist(), one, self.sizes)
+
+    def _fix(self, groups: list[int], low: np.ndarray, high: np.ndarray) -> None:
+        """Try all architectures between two, which differ in `groups` only."""
+        below, above = self.left(low) - self.share, self.share - self.left(high)
+        if self.best <= self.tolerance or max(below, above) >= self.best:
+            return
+        if not groups:
+            self.note(low)
+            return
+        group, *others = groups
+        for count in sorted(range(1, int(self.sizes[group]) + 1), key=lambda c: abs(c - self.wanted[group])):
+            chosen = np.arange(len(low)) == group
+            self._fix(others, np.where(chosen, count, low), np.where(chosen, count, high))
