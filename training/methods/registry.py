@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.errors import InputError
+from training.methods.channel_masking import ChannelMasking
 from training.methods.library import Library
 from training.methods.prune_and_retrain import PruneAndRetrain
 from training.methods.smaller import Smaller
@@ -13,7 +14,9 @@ from training.methods.while_training import WhileTraining
 __all__ = ["SYSTEMS", "system"]
 
 #: Name → class of its settings.
-SYSTEMS: dict[str, type[System]] = {s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library)}
+SYSTEMS: dict[str, type[System]] = {
+    s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library, ChannelMasking)
+}
 
 
 def system(name: str, **settings: object) -> System:
