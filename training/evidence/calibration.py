@@ -7,20 +7,21 @@ those of the coupling times m/f. Whoever prunes at `gate.headroom ≥ m` removes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from training.certificates import Certificates, certify, own_certificates
 from training.errors import InputError
 from training.evidence.growth import HEADROOMS
-from training.evidence.measurements import bound
+from training.evidence.measurements import System, bound
 from training.evidence.pool import Flagged, flagged, summary
 from training.evidence.runs import ShadowRun
 from training.rules import RULES, first_flags
 
-__all__ = ["CERTIFICATES", "calibration", "certificates_at", "history_at"]
+__all__ = ["CERTIFICATES", "calibration", "certificates_at", "certificates_of", "history_at", "with_certificates"]
 
 #: The rules that have a headroom.
 CERTIFICATES = tuple(rule for rule in RULES if rule.system is not None)
@@ -39,24 +40,39 @@ def certificates_at(run: ShadowRun, headroom: float, *, own: bool = False) -> Ce
     """
     if not 0 < headroom < np.inf:
         raise InputError(f"headroom must be > 0 and finite; got {headroom}")
-    history, scale = run.history, headroom / run.factor
+    scale = headroom / run.factor
+    return certificates_of(run, *(bound(run.history, system) * scale for system in get_args(System)), own=own)
+
+
+def certificates_of(
+    run: ShadowRun,
+    coupling: Float[np.ndarray, "step gate"],
+    coupling_bilinear: Float[np.ndarray, "step gate"],
+    *,
+    own: bool = False,
+) -> Certificates:
+    """Every gate's certificates at every record, had these been the bounds on η. [step, gate]"""
     cost = run.values("cost")
     found = own_certificates(
         decay=run.decay,
         rate=run.rate,
-        coupling=bound(history, "linear") * scale,
-        coupling_bilinear=bound(history, "bilinear") * scale,
+        coupling=coupling,
+        coupling_bilinear=coupling_bilinear,
         cost=cost,
         **{name: run.values(name) for name in ("rho_in", "rho", "theta")},
-        is_layer=history.is_layer.values,
+        is_layer=run.history.is_layer.values,
     )
-    return found if own else certify(found, history.holder.values, cost)
+    return found if own else certify(found, run.history.holder.values, cost)
+
+
+def with_certificates(run: ShadowRun, found: Certificates) -> xr.Dataset:
+    """The run's history with other certificates in place of its own."""
+    return run.history.assign({name: (("step", "gate"), values) for name, values in found._asdict().items()})
 
 
 def history_at(run: ShadowRun, headroom: float) -> xr.Dataset:
     """The run's history with the certificates of another safety factor in place of its own."""
-    found = certificates_at(run, headroom)._asdict()
-    return run.history.assign({name: (("step", "gate"), values) for name, values in found.items()})
+    return with_certificates(run, certificates_at(run, headroom))
 
 
 def calibration(

@@ -19,7 +19,17 @@ from training.evidence.runs import ShadowRun
 from training.evidence.statistics import bootstrap, clopper_pearson
 from training.fates import fates
 
-__all__ = ["Flagged", "best_threshold", "flagged", "longest_lead", "median_lead", "summary", "wrong_share"]
+__all__ = [
+    "Flagged",
+    "best_threshold",
+    "caught_share",
+    "flagged",
+    "leaning_share",
+    "longest_lead",
+    "median_lead",
+    "summary",
+    "wrong_share",
+]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from training.config import WHERE
 from training.errors import InputError
 from training.evidence.breaks import breaks
 from training.evidence.calibration import CERTIFICATES, calibration
+from training.evidence.choices import choices
 from training.evidence.escape import escape_table
 from training.evidence.growth import growth
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
@@ -73,7 +74,7 @@ def evidence(runs: Sequence[ShadowRun], on_part: Callable[[], None] = lambda: No
     result: dict[str, Any] = {
         "runs": [_run(run) for run in runs],
         "refutations": sum(entry["verdict"] == "refutation" for entry in gates),
-        "all": _tables(runs, judged, strata),
+        "all": _tables(runs, judged, strata) | {"choices": choices(runs)},
         "groups": [],
         "gates": gates,
     }

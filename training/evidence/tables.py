@@ -109,6 +109,7 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
         "",
         *_calibration(group["calibration"]),
         "",
+        *_choices(group.get("choices", [])),
         "### Growth: largest coupling still to come over the bound at factor 1",
         "",
         *_growth(group["growth"]),
@@ -203,6 +204,29 @@ def _calibration(rows: Sequence[dict[str, Any]]) -> list[str]:
         ["kind", "rule", "m", *_JUDGED],
         [[row["kind"], row["rule"], f"{row['headroom']:g}", *_counts(row), *_lead(row)] for row in ordered],
     )
+
+
+def _choices(rows: Sequence[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    head = ["kind", "coupling", "intervals", "m", "flagged", "caught of the dead", "wrong", "wrong of the decided"]
+    body = table(
+        [*head, "undecided above ½, of the flagged", "median lead"],
+        [
+            [
+                *(row[name] for name in ("kind", "coupling", "records")),
+                f"{row['headroom']:g}",
+                row["flagged"],
+                share(row["caught_share"]),
+                row["wrong"],
+                share(row["wrong_share"]),
+                share(row["leaning_share"]),
+                number(row["lead"]),
+            ]
+            for row in sorted(rows, key=lambda row: row["kind"] == "layers")
+        ],
+    )
+    return ["### The half-plane with other readings of η, windows and headrooms", "", *body, ""]
 
 
 def _growth(rows: Sequence[dict[str, Any]]) -> list[str]:
