@@ -7,6 +7,7 @@ from training.methods.channel_masking import ChannelMasking
 from training.methods.library import Library
 from training.methods.prune_and_retrain import PruneAndRetrain
 from training.methods.smaller import Smaller
+from training.methods.snacs import Snacs
 from training.methods.system import System
 from training.methods.unpruned import Unpruned
 from training.methods.while_training import WhileTraining
@@ -15,7 +16,7 @@ __all__ = ["SYSTEMS", "system"]
 
 #: Name → class of its settings.
 SYSTEMS: dict[str, type[System]] = {
-    s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library, ChannelMasking)
+    s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library, ChannelMasking, Snacs)
 }
 
 

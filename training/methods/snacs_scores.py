@@ -1,0 +1,100 @@
+"""How strongly filters of consecutive layers are connected: adaptive conditional mutual information.
+
+    score(c, p) = I(c; p | the other parents) · scale(w̄_cp)
+
+of a child c with one parent p (one group a channel), by the hash-based estimator on real activations. w̄ is the mean
+absolute weight of the kernel between them, min–max scaled over the whole network. The abstract of arXiv 2006.12463 says
+that the estimator "uses a weight-based scaling criterion", not which; the scales here:
+
+    magnitude  w̄               strongly weighted kernels count more
+    gaussian   exp(−w̄²/2)      one of the released code's options; mild, and it favours weak kernels
+    none       1
+
+The information is not negative; its estimates scatter around zero, so they are cut off there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from training.errors import InputError
+from training.gates import Gates
+from training.methods.snacs_cells import Hashing
+from training.methods.snacs_estimator import conditional_information
+from training.methods.snacs_layers import Pair, watch
+
+__all__ = ["SCALES", "check_scale", "information", "normalised", "scaled"]
+
+#: Name → scale of a normalised weight.
+SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "magnitude": lambda weight: weight,
+    "gaussian": lambda weight: np.exp(-np.square(weight) / 2),
+    "none": np.ones_like,
+}
+
+
+def check_scale(name: str) -> None:
+    """Refuse an unknown scale.
+
+    Raises:
+        InputError: listing those there are.
+    """
+    if name not in SCALES:
+        raise InputError(f"scale must be one of {', '.join(SCALES)}; got {name!r}")
+
+
+def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "child parent"]]:
+    """w̄ of every kernel, in [0, 1]: the weakest of all layers has 0, the strongest 1.
+
+    Raises:
+        InputError: for weights that are not finite.
+    """
+    strengths = [pair.strength().double().cpu().numpy() for pair in layers]
+    low, high = min(map(np.min, strengths)), max(map(np.max, strengths))
+    if not np.isfinite([low, high]).all():
+        raise InputError("the network's weights must be finite: training has diverged; lower the learning rate")
+    span = high - low if high > low else 1.0
+    return [(strength - low) / span for strength in strengths]
+
+
+def information(
+    network: nn.Module, gates: Gates, pairs: list[Pair], images: Float[Tensor, "image c h w"], hashing: Hashing
+) -> list[Float[np.ndarray, "child parent"]]:
+    """Information in nats of every child with every parent given the other parents, for each layer.
+
+    Args:
+        network: gated, trained.
+        gates: of the network.
+        pairs: the layers.
+        images: on the network's device.
+        hashing: settings of the estimator.
+    """
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {pair.name: [] for pair in pairs}
+
+    def look(pair: Pair, inputs: Tensor, outputs: Tensor) -> None:
+        seen[pair.name].append((pair.made(outputs).cpu(), pair.read(inputs).cpu()))
+
+    watch(network, gates, pairs, images, look)
+    found = []
+    for pair in pairs:
+        children, parents = (torch.cat(side).double().numpy() for side in zip(*seen[pair.name], strict=True))
+        found.append(conditional_information(children, parents, np.arange(pair.parents), hashing))
+    return found
+
+
+def scaled(
+    found: Float[np.ndarray, "child parent"], weight: Float[np.ndarray, "child parent"], scale: str
+) -> Float[np.ndarray, "child parent"]:
+    """Scores of a layer's kernels, ≥ 0.
+
+    Args:
+        found: information of each kernel's ends.
+        weight: normalised.
+        scale: one of `SCALES`.
+    """
+    return np.maximum(found, 0) * SCALES[scale](weight)
