@@ -75,6 +75,7 @@ TRIED = {
     "prune-and-retrain": {"ratio": 0.5, "retrain": 2, "criterion": "activation"},
     "torch-pruning": {"share": 0.5, "retrain": 2},
     "channel-masking": {"share": 0.5, "every": 2},
+    "snacs": {"retrain": 2, "per_class": 5, "drop": 1.0, "protect": 0.0},  # so much that whole filters leave
 }
 
 
@@ -178,7 +179,7 @@ def test_a_random_unit_keeps_its_number_when_others_leave(digits):
 # ---- after training
 
 
-@pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning"])
+@pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning", "snacs"])
 def test_the_trained_network_is_that_of_a_run_without_pruning(name, digits):
     plain = training_with(system("none"), config(epochs=1), digits)
     run(plain)

@@ -29,7 +29,7 @@ class KernelMasks:
         kept: of the layers as they are, on the network's device.
     """
 
-    def __init__(self, network: nn.Module, kept: dict[str, Bool[Tensor, "child parent"]]) -> None:
+    def __init__(self, network: nn.Module, kept: dict[str, Bool[Tensor, "_ _"]]) -> None:
         self.network, self.kept = network, {}
         for name, mask in kept.items():
             self.kept[name] = mask.to(self._layer(name).weight.device)
@@ -98,7 +98,7 @@ def zero_kernels(values: Tensor, kept: Bool[Tensor, "child parent"]) -> None:
 
 
 def unused(
-    gates: Gates, kept: dict[Weighted, Bool[np.ndarray, "child parent"]], spared: Bool[np.ndarray, " unit"]
+    gates: Gates, kept: dict[Weighted, Bool[np.ndarray, "_ _"]], spared: Bool[np.ndarray, " unit"]
 ) -> Bool[np.ndarray, " gate"]:
     """Units that read nothing, or that nothing reads: what can leave though only kernels were pruned.
 

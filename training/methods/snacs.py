@@ -45,7 +45,7 @@ class Snacs(AfterTraining):
     Attributes:
         share: of the kernels that the layers' limits let go, in (0, 1]; 1: every layer goes to its limit.
         per_class: images of each class whose activations are looked at, ≥ 2.
-        scale: of the information by the kernel's weights: magnitude, gaussian or none.
+        scale: of the information by the kernel's weights: gaussian, magnitude or none.
         protect: share of every layer's filters that are critical, in [0, 1); 0: none.
         drop: what a layer's classifier may lose of its range of accuracies, in [0, 1].
 
@@ -56,7 +56,7 @@ class Snacs(AfterTraining):
     name: ClassVar[str] = "snacs"
     share: float = 1.0
     per_class: int = 250
-    scale: str = "magnitude"
+    scale: str = "gaussian"
     protect: float = 0.1
     drop: float = 0.7
 
@@ -104,11 +104,11 @@ class Choice:
 
 
 def within(
-    scores: Sequence[Float[np.ndarray, " kernel"]],
-    orders: Sequence[Int[np.ndarray, " candidate"]],
+    scores: Sequence[Float[np.ndarray, " _"]],
+    orders: Sequence[Int[np.ndarray, " _"]],
     limits: Sequence[int],
     share: float,
-) -> list[Int[np.ndarray, " gone"]]:
+) -> list[Int[np.ndarray, " _"]]:
     """Which kernels of each layer go: the lowest scores of all, none beyond its layer's limit.
 
     Args:

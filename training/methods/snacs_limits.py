@@ -63,7 +63,7 @@ def upper_limits(
     network: nn.Module,
     gates: Gates,
     pairs: list[Pair],
-    orders: Sequence[Int[np.ndarray, " candidate"]],
+    orders: Sequence[Int[np.ndarray, " _"]],
     images: Float[Tensor, "image c h w"],
     labels: Int[Tensor, " image"],
     drop: float = 0.7,

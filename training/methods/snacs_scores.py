@@ -6,9 +6,11 @@ of a child c with one parent p (one group a channel), by the hash-based estimato
 absolute weight of the kernel between them, min–max scaled over the whole network. The abstract of arXiv 2006.12463 says
 that the estimator "uses a weight-based scaling criterion", not which; the scales here:
 
+    gaussian   exp(−w̄²/2)      one of the released code's options: mild, and the weaker of two equal kernels scores higher
     magnitude  w̄               strongly weighted kernels count more
-    gaussian   exp(−w̄²/2)      one of the released code's options; mild, and it favours weak kernels
     none       1
+
+On small networks for digits the two end alike after retraining, so the one with a source is the default.
 
 The information is not negative; its estimates scatter around zero, so they are cut off there.
 """
@@ -32,8 +34,8 @@ __all__ = ["SCALES", "check_scale", "information", "normalised", "scaled"]
 
 #: Name → scale of a normalised weight.
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "magnitude": lambda weight: weight,
     "gaussian": lambda weight: np.exp(-np.square(weight) / 2),
+    "magnitude": lambda weight: weight,
     "none": np.ones_like,
 }
 
@@ -48,7 +50,7 @@ def check_scale(name: str) -> None:
         raise InputError(f"scale must be one of {', '.join(SCALES)}; got {name!r}")
 
 
-def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "child parent"]]:
+def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "_ _"]]:
     """w̄ of every kernel, in [0, 1]: the weakest of all layers has 0, the strongest 1.
 
     Raises:
@@ -64,7 +66,7 @@ def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "child parent"]
 
 def information(
     network: nn.Module, gates: Gates, pairs: list[Pair], images: Float[Tensor, "image c h w"], hashing: Hashing
-) -> list[Float[np.ndarray, "child parent"]]:
+) -> list[Float[np.ndarray, "_ _"]]:
     """Information in nats of every child with every parent given the other parents, for each layer.
 
     Args:

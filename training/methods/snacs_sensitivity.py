@@ -2,8 +2,8 @@
 
 Sensitivity of a filter is the mean normalised weight (`training.methods.snacs_scores`) of its kernels in the layers
 that read it. The abstract of arXiv 2006.12463: it "measures the strength of their contributions to the succeeding layer
-and highlights critical filters that need to be completely protected from pruning". So the highest are protected here (the
-released code's sort order protects the lowest), and a protected filter keeps all its kernels, as a parent and as a
+and highlights critical filters that need to be completely protected from pruning". So the highest are protected here
+(the released code's sort order protects the lowest), and a protected filter keeps all its kernels, as a parent and as a
 child. How many filters are critical is not stated: here a share of every layer's.
 
 A channel of a residual stream is a sum over blocks and is read in many places. In each layer that reads it, it counts
@@ -41,7 +41,7 @@ def critical(sensitivity: Float[np.ndarray, " filter"], share: float) -> Bool[np
 
 
 def critical_units(
-    group: UnitGroup, layers: Sequence[Pair], weights: Sequence[Float[np.ndarray, "child parent"]], share: float
+    group: UnitGroup, layers: Sequence[Pair], weights: Sequence[Float[np.ndarray, "_ _"]], share: float
 ) -> Bool[np.ndarray, " unit"]:
     """The critical ones of a group of gated units, by all kernels that read them.
 
@@ -58,7 +58,7 @@ def critical_units(
 def protected_kernels(
     pair: Pair,
     weight: Float[np.ndarray, "child parent"],
-    units: dict[str, Bool[np.ndarray, " unit"]],
+    units: dict[str, Bool[np.ndarray, " _"]],
     share: float,
 ) -> Bool[np.ndarray, "child parent"]:
     """The kernels of a layer that must stay: all of critical parents and of critical children.
