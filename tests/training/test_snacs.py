@@ -31,11 +31,11 @@ def digits():
 
 
 def config(**changes):
-    return Validate(**({"network": "resnet8", "width": 8, "epochs": EPOCHS, "batch": 48, "lr": 0.05} | changes))
+    return Validate(**({"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": 48, "lr": 0.05} | changes))
 
 
 def snacs(**changes):
-    return system("snacs", **({"retrain": RETRAIN, "per_class": 12} | changes))
+    return system("snacs", **({"retrain": RETRAIN, "per_class": 8} | changes))
 
 
 def run(training):
@@ -58,11 +58,9 @@ def trained(digits):
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
         {"share": 0.4},
         {"drop": 1.0, "protect": 0.3},  # limits of 97 per cent: what is protected must hold them back
-        {"scale": "magnitude", "drop": 0.2},
-        {"scale": "none", "protect": 0.0, "share": 0.7},
+        {"scale": "magnitude", "protect": 0.0},
     ],
 )
 def test_never_a_protected_kernel_nor_beyond_a_limit(changes, trained):
@@ -82,21 +80,17 @@ def test_never_a_protected_kernel_nor_beyond_a_limit(changes, trained):
         reached += (~kept).sum() == min(int(limit * kept.size // 100), int((~stay).sum()))
     assert gone == int(trained.settings.share * allowed) > 0
     assert trained.settings.share < 1 or reached == 6
+    if trained.settings.drop == 1:
+        assert choice.limits == [97] * 6
+        assert all((kept == stay).all() for kept, stay in zip(choice.kept, choice.protected, strict=True))
     spared = np.split(choice.spared, np.cumsum(trained.gates.sizes[:3])[:-1])
     for block, units in enumerate(spared):  # a critical unit keeps all that it reads and all that reads it
         assert units.sum() == (max(1, int(trained.settings.protect * len(units))) if trained.settings.protect else 0)
         assert choice.kept[2 * block][units].all() and choice.kept[2 * block + 1][:, units].all()
 
 
-def test_limits_of_97_per_cent_meet_what_is_protected(trained):
-    trained.settings = snacs(drop=1.0, protect=0.3)
-    choice = trained.look()
-    assert choice.limits == [97] * 6
-    assert all((kept == stay).all() for kept, stay in zip(choice.kept, choice.protected, strict=True))
-
-
 def test_the_same_seed_chooses_the_same(trained):
-    trained.settings = snacs()
+    trained.settings = snacs(per_class=3)
     first, second = trained.look(), trained.look()
     assert first.limits == second.limits
     assert all((a == b).all() for a, b in zip(first.kept, second.kept, strict=True))
@@ -127,16 +121,9 @@ def test_the_lowest_of_all_layers_go_as_far_as_the_limits(layers, share, seed):
 # ---- the run
 
 
-@pytest.mark.parametrize(("network", "width"), [("resnet8", 8), ("lenet-300-100", 40), ("vgg16-bypass", 2)])
+@pytest.mark.parametrize(("network", "width"), [("resnet8", 8), ("lenet-300-100", 40)])
 def test_kernels_stay_zero_and_protected_filters_stay_through_retraining(network, width, digits):
-    if network.startswith("vgg"):  # five halvings
-        digits = replace(
-            digits,
-            train_images=digits.train_images.repeat_interleave(4, 2).repeat_interleave(4, 3),
-            test_images=digits.test_images.repeat_interleave(4, 2).repeat_interleave(4, 3),
-        )
-    changes = {"epochs": 1, "decay": 0.01} if network.startswith("vgg") else {"decay": 0.01}
-    training = training_with(snacs(retrain=1), config(network=network, width=width, **changes), digits)
+    training = training_with(snacs(retrain=1), config(network=network, width=width, epochs=1, decay=0.01), digits)
     learner, looked, after = training.learner, [], []
     look, stepped = learner.look, learner.stepped
 
@@ -161,7 +148,6 @@ def test_kernels_stay_zero_and_protected_filters_stay_through_retraining(network
         for values in (weight, momentum, *(step[name] for step in after)):
             each = values.detach().unflatten(1, (kept.shape[1], -1)).flatten(2)
             assert (each[~kept] == 0).all()
-        assert (~kept).any() or kept.all()
         moved += int((after[0][name] != after[-1][name]).any())
     assert moved == len(learner.masks.kept)  # what is left has learned
     origin = set(learner.gates.origin.tolist())
@@ -179,7 +165,7 @@ def test_kernels_stay_zero_and_protected_filters_stay_through_retraining(network
 def test_retraining_brings_back_what_pruning_costs():
     whole = load_digits()
     training = training_with(
-        snacs(retrain=4, per_class=30), config(network="lenet-300-100", width=60, epochs=6, lr=0.1), whole
+        snacs(retrain=4, per_class=30), config(network="lenet-300-100", width=60, epochs=5, lr=0.1), whole
     )
     accuracies = {}
 

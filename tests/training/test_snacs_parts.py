@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -173,10 +174,15 @@ def test_critical_filters_keep_their_rows_and_columns(looked_at):
 # ---- limits
 
 
-@given(st.lists(st.floats(0, 1), min_size=len(GRID), max_size=len(GRID)), st.floats(0, 1))
-def test_the_limit_is_the_last_share_that_is_good_enough(accuracies, drop):
-    found = largest(accuracies, drop)
-    floor = max(accuracies) - drop * (max(accuracies) - min(accuracies))
+@given(
+    st.lists(st.integers(0, 60), min_size=len(GRID), max_size=len(GRID)), st.sampled_from([0, Fraction(7, 10), 0.25, 1])
+)
+def test_the_limit_is_the_last_share_that_is_good_enough(right, drop):
+    accuracies = [Fraction(count, 60) for count in right]
+    found = largest([float(accuracy) for accuracy in accuracies], float(drop))
+    floor = max(accuracies) - Fraction(drop) * (max(accuracies) - min(accuracies))
+    if floor in accuracies and drop == Fraction(7, 10):
+        return  # on the border itself floats decide
     assert found in GRID
     for percent, accuracy in zip(GRID, accuracies, strict=True):
         assert percent != found or accuracy >= floor
@@ -197,10 +203,10 @@ def test_limits_are_those_of_networks_that_are_really_pruned(looked_at):
     from sklearn.svm import LinearSVC
 
     network, gates, layers, images, labels = looked_at
-    pairs = [layers[1], layers[5]]  # their children are gated units, so `activations` reads them
+    pairs = [layers[5]]  # its children are gated units, so `activations` reads them
     orders = [np.random.default_rng(i).permutation(pair.children * pair.parents) for i, pair in enumerate(pairs)]
     found = upper_limits(network, gates, pairs, orders, images, labels, drop=0.5)
-    for pair, order, group, limit in zip(pairs, orders, (0, 2), found, strict=True):
+    for pair, order, group, limit in zip(pairs, orders, (2,), found, strict=True):
         whole = activations(network, gates, images)[group].double().numpy()
         mean, deviation = whole.mean(0), np.where(whole.std(0) > 0, whole.std(0), 1)
         classifier = LinearSVC(dual=False, tol=1e-3).fit((whole - mean) / deviation, labels.numpy())
@@ -231,7 +237,7 @@ def bare(widths):
 @given(
     st.lists(st.integers(1, 5), min_size=4, max_size=6), st.floats(0.2, 0.9), st.floats(0, 0.5), st.integers(0, 10**6)
 )
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_a_network_without_its_unused_units_is_the_masked_one(widths, density, sparing, seed):
     generator = torch.Generator().manual_seed(seed)
     network = bare(widths)
@@ -256,14 +262,13 @@ def test_a_network_without_its_unused_units_is_the_masked_one(widths, density, s
     torch.testing.assert_close(network(images), expected)
     for name, mask in masks.kept.items():
         assert torch.equal(network.get_submodule(name).weight != 0, mask)
-    # Nothing is left to leave, but for units that were spared or are the last of their layer.
+    # Nothing is left to leave, but for units that are the last of their layer.
     again = unused(
         gates,
         {network.get_submodule(name): mask.numpy() for name, mask in masks.kept.items()},
-        np.zeros(gates.units, bool),
+        spared[shrunk.kept],
     )
-    last = np.repeat([size == 1 for size in gates.sizes], gates.sizes)
-    assert not (again & ~last & ~spared[shrunk.kept]).any() or spared.any() or last.any()
+    assert not again[np.repeat([size > 1 for size in gates.sizes], gates.sizes)].any()
     counts = masks.counts()
     assert counts["kernels_on"] == sum(int(mask.sum()) for mask in masks.kept.values())
     assert counts["weights_held"] == sum(int((~mask).sum()) for mask in masks.kept.values())

@@ -55,7 +55,8 @@ def largest(accuracies: Sequence[float], drop: float = 0.7) -> int:
         97
     """
     values = np.array(accuracies)
-    enough = values >= values.max() - drop * (values.max() - values.min())
+    above = values - values.min()  # so that a drop of 0 or 1 is met exactly, whatever the rounding
+    enough = above >= (1 - drop) * above.max()
     return GRID[int(np.flatnonzero(enough)[-1])]
 
 
@@ -80,24 +81,35 @@ def upper_limits(
         drop: how much of the range of accuracies may be lost, in [0, 1].
     """
     whole: dict[str, list[Tensor]] = {pair.name: [] for pair in pairs}
-    pruned: dict[str, list[list[Tensor]]] = {pair.name: [[] for _ in GRID] for pair in pairs}
     masks = {
-        pair.name: [torch.from_numpy(kept_at(order, (pair.children, pair.parents), percent)) for percent in GRID]
+        pair.name: _distinct([kept_at(order, (pair.children, pair.parents), percent) for percent in GRID])
         for pair, order in zip(pairs, orders, strict=True)
     }
+    pruned: dict[str, list[list[Tensor]]] = {name: [[] for _ in distinct] for name, (distinct, _) in masks.items()}
 
     def look(pair: Pair, inputs: Tensor, outputs: Tensor) -> None:
         whole[pair.name].append(pair.made(outputs).cpu())
-        for into, kept in zip(pruned[pair.name], masks[pair.name], strict=True):
-            with pair.without(kept.to(inputs.device)):
+        for into, kept in zip(pruned[pair.name], masks[pair.name][0], strict=True):
+            with pair.without(torch.from_numpy(kept).to(inputs.device)):
                 into.append(pair.made(pair.layer.forward(inputs)).cpu())  # not a call: that would be watched again
 
     watch(network, gates, pairs, images, look)
-    of = labels.cpu().numpy()
-    return [
-        largest(_accuracies(torch.cat(whole[pair.name]), [torch.cat(x) for x in pruned[pair.name]], of), drop)
-        for pair in pairs
-    ]
+    limits, of = [], labels.cpu().numpy()
+    for pair in pairs:
+        distinct = _accuracies(torch.cat(whole[pair.name]), [torch.cat(parts) for parts in pruned[pair.name]], of)
+        limits.append(largest([distinct[place] for place in masks[pair.name][1]], drop))
+    return limits
+
+
+def _distinct(masks: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+    """Masks of growing shares without repetitions (a small layer has fewer kernels than shares), and where each is."""
+    distinct = [masks[0]]
+    places = []
+    for mask in masks:
+        if (mask != distinct[-1]).any():
+            distinct.append(mask)
+        places.append(len(distinct) - 1)
+    return distinct, places
 
 
 def _accuracies(whole: Tensor, pruned: Sequence[Tensor], labels: np.ndarray) -> list[float]:

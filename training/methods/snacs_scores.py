@@ -6,7 +6,7 @@ of a child c with one parent p (one group a channel), by the hash-based estimato
 absolute weight of the kernel between them, min–max scaled over the whole network. The abstract of arXiv 2006.12463 says
 that the estimator "uses a weight-based scaling criterion", not which; the scales here:
 
-    gaussian   exp(−w̄²/2)      one of the released code's options: mild, and the weaker of two equal kernels scores higher
+    gaussian   exp(−w̄²/2)      one of the released code's options: mild, and higher for the weaker of two kernels
     magnitude  w̄               strongly weighted kernels count more
     none       1
 
@@ -57,7 +57,8 @@ def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "_ _"]]:
         InputError: for weights that are not finite.
     """
     strengths = [pair.strength().double().cpu().numpy() for pair in layers]
-    low, high = min(map(np.min, strengths)), max(map(np.max, strengths))
+    whole = np.concatenate([strength.ravel() for strength in strengths])
+    low, high = whole.min(), whole.max()
     if not np.isfinite([low, high]).all():
         raise InputError("the network's weights must be finite: training has diverged; lower the learning rate")
     span = high - low if high > low else 1.0
