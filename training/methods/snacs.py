@@ -143,12 +143,11 @@ class _Prunes(PrunesOnce):
         self.masks: KernelMasks | None = None  # until kernels are pruned
 
     def choose(self) -> Bool[np.ndarray, " gate"]:
-        """Prune the kernels; what leaves is the units that they leave without use."""
+        """Which kernels stay; what leaves is the units that they leave without use."""
         choice = self.look()
         kept = {name: torch.from_numpy(mask) for name, mask in zip(choice.names, choice.kept, strict=True)}
         self.ranks.agree("kernels that stay", *kept.values())
         self.masks = KernelMasks(self.network, kept)
-        self.masks.hold(self.optimizer)
         layers = [self.network.get_submodule(name) for name in choice.names]
         return unused(self.gates, dict(zip(layers, choice.kept, strict=True)), choice.spared)  # type: ignore[arg-type]
 
@@ -184,7 +183,9 @@ class _Prunes(PrunesOnce):
             self.masks.hold(self.optimizer)
 
     def remove(self, going: np.ndarray) -> Shrunk:
-        """As for every method; the kernels' masks lose the same rows and columns."""
+        """Prune the kernels, then as for every method; their masks lose the same rows and columns."""
+        if self.masks is not None:
+            self.masks.hold(self.optimizer)
         groups, sizes = self.gates.groups, self.gates.sizes
         shrunk = super().remove(going)
         stay = torch.zeros(sum(sizes), dtype=torch.bool)
