@@ -98,7 +98,7 @@ class GateLearner(Method):
         Raises:
             InputError: if the loss has diverged.
         """
-        cost = self._costs()
+        cost = self.costs()
         masks, gradients, losses = seen = self._whole_batch(losses)
         sums = Sums.of(masks, gradients, losses, self.gates.informative(masks))
         difference = self._difference(masks, gradients, losses, sums)
@@ -150,7 +150,8 @@ class GateLearner(Method):
         value = self._estimator(masks, gradients, losses, theta).value.to(theta.dtype)
         return torch.where(value.isnan(), gradients.sum(0), value)  # NaN: this batch had nothing to compare
 
-    def _costs(self) -> Float[Tensor, " gate"]:
+    def costs(self) -> Float[Tensor, " gate"]:
+        """κ of the gates that are there, nats of mean loss: ∂R/∂θ. A system with other prices overrides it."""
         theta = self.gates.theta.detach()
         return self.structure.costs(theta, self.config.nu, self.config.alpha, self.config.beta)
 

@@ -35,7 +35,7 @@ from training.ranks import ALONE, Ranks
 from training.report import print_result, report
 from training.rundir import RunFolder, environment, settings_in, write_atomically
 
-__all__ = ["checked", "default_folder", "network_of", "resume", "validate"]
+__all__ = ["check_length", "checked", "default_folder", "network_of", "resume", "validate"]
 
 
 def validate(config: Validate, draw: bool = True) -> Path | None:
@@ -105,7 +105,7 @@ def checked(config: Validate, ranks: Ranks = ALONE) -> Source:
     network = network_of(config, dataset)
     weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
     Gates(network)  # type: ignore[arg-type]
-    _check_length(config, dataset)
+    check_length(config, dataset)
     return dataset
 
 
@@ -136,8 +136,12 @@ def _write(folder: RunFolder, result: dict[str, Any]) -> None:
     write_atomically(folder.path / "report.md", report(result).encode())
 
 
-def _check_length(config: Validate, dataset: Source) -> None:
-    """Refuse a batch larger than the training set, and a run too short for its warm-up."""
+def check_length(config: Validate, dataset: Source) -> None:
+    """Refuse a batch larger than the training set, and a run too short for its warm-up.
+
+    Raises:
+        InputError: naming the setting and what it may be.
+    """
     images = len(dataset.train_labels)
     if config.batch > images:
         raise InputError(f"batch must be ≤ {images}, the number of training images; got {config.batch}")
