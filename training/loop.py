@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -244,6 +244,7 @@ class Training:
         mean = float(self._total) / self._each  # waits for the device
         at.seconds += time.perf_counter() - clock
         at.epoch, at.batch, at.mean = at.epoch + 1, 0, mean
+        self._epoch_order = self._order.get_state()  # of the next epoch, should a longer run take this one up
         self._total.zero_()
         if not mean < float("inf"):
             raise InputError(f"the loss is {mean} after epoch {at.epoch}: lower lr = {self.config.lr}")
@@ -277,6 +278,28 @@ class Training:
             "gates": self.learner.state_dict() if self.learner is not None else None,
             "random": torch.get_rng_state(),
         }
+
+    def take_over(self, state: dict[str, Any], progress: Progress, hooks: Hooks) -> None:
+        """Begin where a run of the plain network ended, whose settings are those of this run's first epochs.
+
+        What is to leave after them then leaves at once, so that the rest is what it would be had this run, which must
+        be new, trained the network itself.
+
+        Args:
+            state: the other run's last (`state_dict`).
+            progress: set to its step.
+            hooks: told what leaves.
+
+        Raises:
+            ValueError: if that run's settings differ by more than the number of epochs.
+        """
+        first = replace(self.config, epochs=state["position"]["epoch"])
+        if self.learner is None or state["settings"] != fingerprint(first):
+            raise ValueError("only the end of a plain run of the same settings can be taken over, to be pruned")
+        own = {"settings": fingerprint(self.config), "gates": self.learner.state_dict()}
+        self.load_state_dict(state | own)
+        progress.begin_at(self.at.step)
+        self._remove(progress, hooks)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to where a saved run was; this one must be new, with the same settings, network and data.
