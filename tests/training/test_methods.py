@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamics.complexity import training_flops
-from training.config import Validate
+from training.config import PruneSettings, Validate
 from training.data import load_digits
 from training.errors import InputError
 from training.gates import Gates
@@ -27,6 +27,7 @@ from training.networks import build
 from training.progress import Progress
 from training.shrink import shrink
 from training.structure import structure_of
+from training.tracker import TrackerSettings
 from training.validate import network_of
 
 BATCH, EACH = 48, 5
@@ -42,7 +43,9 @@ def digits():
 
 
 def config(**changes):
-    return Validate(**({"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": BATCH, "lr": 0.05} | changes))
+    gates = {"tracker": TrackerSettings(warmup=4, window=4, every=2), "prune": PruneSettings(every=2), "gate_lr": 2.0}
+    small = {"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": BATCH, "lr": 0.05}
+    return Validate(**(small | gates | changes))
 
 
 class Watch(Hooks):
@@ -76,6 +79,7 @@ TRIED = {
     "torch-pruning": {"share": 0.5, "retrain": 2},
     "channel-masking": {"share": 0.5, "every": 2},
     "snacs": {"retrain": 2, "per_class": 5, "drop": 1.0, "protect": 0.0},  # so much that whole filters leave
+    "certified-gates": {"nu": 20.0},
 }
 
 
@@ -180,6 +184,38 @@ def test_a_random_unit_keeps_its_number_when_others_leave(digits):
 
 
 @pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning", "snacs"])
+def test_taking_over_a_plain_run_is_training_the_network_oneself(name, digits):
+    plain = training_with(system("none"), config(epochs=2), digits)
+    run(plain)
+    whole, begun = (training_with(system(name, **TRIED[name]), config(epochs=2), digits) for _ in range(2))
+    seen, watch = Watch(), Watch()
+    trained = run(whole, seen)
+    begun.take_over(plain.state_dict(), Progress("test", 1, quiet=True), watch)
+    found = run(begun, watch)
+    assert watch.removals == seen.removals and len(seen.removals) == 1
+    assert (found.accuracy, found.loss, found.flops, found.steps) == (
+        trained.accuracy,
+        trained.loss,
+        trained.flops,
+        trained.steps,
+    )
+    ends = whole.network.state_dict(), begun.network.state_dict()
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+    assert found.seconds > plain.at.seconds  # the first phase is counted
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"lr": 0.04}, {"epochs": 1}])
+def test_only_the_same_first_phase_is_taken_over(changes, digits):
+    plain = training_with(system("none"), config(epochs=2), digits)
+    begun = training_with(system("prune-and-retrain"), config(epochs=2), digits)
+    run(plain)
+    state = plain.state_dict()
+    with pytest.raises(ValueError, match="only the end of a plain run of the same settings"):
+        other = training_with(system("none"), config(**({"epochs": 2} | changes)), digits)
+        begun.take_over(state | {"settings": other.state_dict()["settings"]}, Progress("test", 1, quiet=True), Hooks())
+
+
+@pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning", "snacs"])
 def test_the_trained_network_is_that_of_a_run_without_pruning(name, digits):
     plain = training_with(system("none"), config(epochs=1), digits)
     run(plain)
@@ -280,6 +316,9 @@ def test_a_published_width_is_known(digits):
         ("smaller", {"share": 2.0}, r"share must be in \(0, 1\); got 2.0"),
         ("smaller", {"share": 0.001}, "share = 0.001 of the multiply–accumulates must be met within 5%"),
         ("smaller", {"tolerance": 0.0}, "tolerance must be > 0"),
+        ("certified-gates", {"nu": -1.0}, "nu must be ≥ 0 and finite; got -1.0"),
+        ("certified-gates", {"alpha": 1.5}, r"alpha must be in \[0, 1\]; got 1.5"),
+        ("certified-gates", {"rule": "vote"}, "rule must be one of box, half-plane, bilinear"),
         ("none", {"ratio": 0.5}, "settings of method 'none'"),
         ("magic", {}, "method must be one of none, smaller, while-training, prune-and-retrain, torch-pruning, .*; got"),
     ],

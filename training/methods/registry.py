@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.errors import InputError
+from training.methods.certified import Certified
 from training.methods.channel_masking import ChannelMasking
 from training.methods.library import Library
 from training.methods.prune_and_retrain import PruneAndRetrain
@@ -16,7 +17,7 @@ __all__ = ["SYSTEMS", "system"]
 
 #: Name → class of its settings.
 SYSTEMS: dict[str, type[System]] = {
-    s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library, ChannelMasking, Snacs)
+    s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library, ChannelMasking, Snacs, Certified)
 }
 
 
