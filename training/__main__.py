@@ -1,4 +1,4 @@
-"""`python -m training validate|resume|report|export|data|audit|evidence …`."""
+"""`python -m training validate|compare|resume|report|export|data|audit|evidence …`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def _conclude(folder: Path | None) -> None:
     config = from_plain(settings_in(folder))
     if config.mode == "shadow" and config.seeds == 1:  # many seeds have been judged together
         judge_run(folder)
+
+
+def _compare(arguments: list[str]) -> None:
+    from training.compare_command import compare_systems
+
+    compare_systems(arguments, _preset_name(arguments, "digits"))
 
 
 def _resume(arguments: list[str]) -> None:
@@ -83,6 +89,7 @@ def _preset_name(arguments: list[str], default: str) -> str:
 #: Imported only when called, so that help is quick and an interruption during the imports is met as any other.
 COMMANDS = {
     "validate": _validate,
+    "compare": _compare,
     "resume": _resume,
     "report": _report,
     "export": _export,
@@ -110,7 +117,10 @@ def main() -> int:
 
         command(sys.argv[2:])
     except KeyboardInterrupt:
-        print("interrupted; go on with a run that was begun by python -m training resume RUN", file=sys.stderr)
+        print(
+            "interrupted; python -m training resume RUN goes on with a run, the same command with a comparison",
+            file=sys.stderr,
+        )
         return 130
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -68,10 +68,12 @@ def resume(path: Path, draw: bool = True) -> Path | None:
     interruption. A finished run is left as it is, its table printed. The number of processes may be another one.
 
     Raises:
-        InputError: for a folder without a run or with those of many seeds, a run at which another process works, or
-            data that have changed.
+        InputError: for a folder without a run, with those of many seeds or of another system, a run at which another
+            process works, or data that have changed.
     """
     config = from_plain(settings_in(path))
+    if (path / "method.json").exists():
+        raise InputError(f"run folder {path} is part of a comparison: go on with it by python -m training compare")
     if config.seeds > 1:
         raise InputError(f"run folder {path} must hold one run; it holds those of {config.seeds} seeds")
     with Ranks.of_environment(config.device) as ranks:

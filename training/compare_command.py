@@ -1,0 +1,109 @@
+"""`python -m training compare …`: the systems side by side, in one table.
+
+    OUT/METHOD/seedN/     a run each (`training.compare.one_run`)
+    OUT/table.json        what came out, with the values of all seeds
+    OUT/table.md, table.tex
+    OUT/methods_compared.pdf, .png      accuracy against MACs left and against training cost
+
+Called again, with the same settings or with more systems or seeds, it goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from dynamics.command_line import parse
+from training.compare.columns import grid, notes, title
+from training.compare.latex import as_latex
+from training.compare.markdown import as_markdown
+from training.compare.plan import Plan, planned
+from training.compare.settings import Compare, comparison
+from training.compare.table import table
+from training.compare.workers import worker
+from training.errors import InputError
+from training.rundir import write_atomically, write_json
+
+__all__ = ["compare", "compare_systems"]
+
+
+def compare_systems(arguments: list[str], preset: str) -> None:
+    """The command.
+
+    Args:
+        arguments: what follows the command's name.
+        preset: the one among them, which decides the other defaults.
+
+    Raises:
+        InputError: before anything is trained, for whatever would stop a run; after it, if runs diverged.
+        SystemExit: after help (0) or bad options (2).
+    """
+    folder = compare(parse(Compare, "python -m training compare", arguments, comparison(preset)))
+    print(f"written: {folder}/table.json, table.md, table.tex, methods_compared.pdf and .png")
+
+
+def compare(chosen: Compare, draw: bool = True) -> Path:
+    """Make the runs that are missing and write the table of all; returns its folder.
+
+    Args:
+        chosen: what is compared.
+        draw: also draw the figure.
+
+    Raises:
+        InputError: see `compare_systems`; the table of the runs that did not diverge is written first.
+    """
+    if chosen.cluster is not None:  # its workers may have another working directory
+        chosen = replace(chosen, out=chosen.folder.resolve(), data_folder=chosen.data_folder.resolve())
+    plan = planned(chosen)
+    failed = _make(plan)
+    _write(plan, draw)
+    if failed:
+        raise InputError(f"{len(failed)} runs have no result, the others are in {chosen.folder}: {'; '.join(failed)}")
+    return chosen.folder
+
+
+def _make(plan: Plan) -> list[str]:
+    """Make what is missing; what stopped those that stopped."""
+    failed = []
+    waves = [[run for run in wave if run.result() is None] for wave in plan.waves()]
+    every, missing = sum(map(len, plan.runs)), sum(map(len, waves))
+    print(
+        f"{len(plan.entries)} systems, {plan.compare.seeds} seeds: {missing} of {every} runs to make", file=sys.stderr
+    )
+    if missing:
+        with worker(plan.compare.jobs, plan.compare.cluster) as make:
+            for wave in filter(None, waves):
+                failed += [f"{run.name}: {why}" for run, why in make(wave) if why is not None]
+    return failed
+
+
+def _write(plan: Plan, draw: bool) -> None:
+    result, folder = table(plan), plan.compare.folder
+    if not result["rows"]:
+        return  # not even the network that is not pruned was trained to its end
+    write_json(folder / "table.json", result)
+    write_atomically(folder / "table.md", as_markdown(result).encode())
+    write_atomically(folder / "table.tex", as_latex(result).encode())
+    headings, *rows = grid(result)
+    shown = Table(box=SIMPLE_HEAD, title=title(result))
+    for heading in headings:
+        shown.add_column(heading, overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    console = Console()
+    console.print(shown)
+    console.print("\n".join(notes(result)), highlight=False)
+    if draw:
+        _draw(folder)
+
+
+def _draw(folder: Path) -> None:
+    """Through the figure's own command, since training imports nothing of figures."""
+    if subprocess.run([sys.executable, "-m", "figures.methods_compared", str(folder)]).returncode:
+        raise InputError(f"comparison {folder} is complete, but its figure could not be drawn (see above)")
