@@ -18,6 +18,8 @@ from training.progress import Progress
 
 __all__ = ["Ended", "on_cluster", "one_after_another", "processes", "worker"]
 
+#: How long a scheduler may take to answer.
+PATIENCE = "10s"
 #: A run, and why it ended without a result, if it did.
 Ended = tuple[Run, str | None]
 #: Makes runs that do not depend on each other.
@@ -83,7 +85,7 @@ def on_cluster(address: str) -> Iterator[Worker]:
     except ImportError:
         raise InputError("cluster needs dask.distributed: pip install 'pruning-dynamics[cluster]'") from None
     try:
-        client = distributed.Client(address, timeout="10s")
+        client = distributed.Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(f"cluster must be the address of a Dask scheduler that answers; got {address!r}") from error
     with client:

@@ -1,0 +1,262 @@
+"""The comparison: what is missing is made and nothing twice, kills change nothing, bad input trains nothing."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import training.compare.one_run
+import training.compare.workers
+from dynamics.command_line import parse
+from training.checkpoint import Checkpoints
+from training.compare import COMPARISONS, Compare, planned
+from training.compare.settings import comparison
+from training.compare_command import compare
+from training.config import PRESETS, PruneSettings
+from training.data import load_digits
+from training.errors import InputError
+from training.loop import Hooks
+from training.methods.registry import SYSTEMS, system
+from training.methods.system import training_with
+from training.progress import Progress
+from training.tracker import TrackerSettings
+from training.validate import resume
+
+METHODS = ("while-training:ratio=0.5", "prune-and-retrain:ratio=0.5")
+
+
+def small(out, **changes):
+    settings = {"network": "resnet8", "width": 2, "epochs": 2, "retrain": 1, "batch": 128, "threads": 1}
+    return replace(COMPARISONS["digits"], **({"out": out, "methods": METHODS} | settings | changes))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two systems and the network without pruning, two seeds."""
+    return compare(small(tmp_path_factory.mktemp("compare") / "out", seeds=2), draw=False)
+
+
+def result(folder, method, seed=0):
+    return json.loads((folder / method / f"seed{seed}" / "result.json").read_text())
+
+
+def weights(folder, method, network, seed=0):
+    return Checkpoints(folder / method / f"seed{seed}" / "checkpoints", network).last()[1]["network"]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# ---- what is made
+
+
+def test_the_table_has_a_row_for_each_system_and_says_what_its_runs_say(finished):
+    table = json.loads((finished / "table.json").read_text())
+    assert [row["label"] for row in table["rows"]] == ["none", *METHODS]
+    assert [row["pretrained"] for row in table["rows"]] == [False, False, True]
+    assert [(row["epochs"], row["retrain"]) for row in table["rows"]] == [(2, 0), (2, 0), (3, 1)]
+    for row in table["rows"]:
+        each = [result(finished, row["label"].replace(":", ","), seed) for seed in (0, 1)]
+        full = [result(finished, "none", seed) for seed in (0, 1)]
+        assert row["seeds"] == [0, 1]
+        assert row["accuracy"]["values"] == [one["accuracy"] for one in each]
+        assert row["macs"]["values"] == [one["macs"] / of["macs"] for one, of in zip(each, full, strict=True)]
+        assert row["training_flops"]["values"] == [
+            one["flops"] / of["flops"] for one, of in zip(each, full, strict=True)
+        ]
+    none, during, after = table["rows"]
+    assert none["macs"]["values"] == none["time"]["values"] == [1, 1] and during["macs"]["mean"] < 0.9
+    beyond = after["own_training_flops"]["mean"]
+    assert after["training_flops"]["mean"] == pytest.approx(1 + beyond) and 0.2 < beyond < 0.5  # an epoch more
+    assert {path.name for path in finished.iterdir()} >= {"table.md", "table.tex", "none", "while-training,ratio=0.5"}
+
+
+def test_a_trained_network_taken_over_is_the_run_that_trains_its_own(finished):
+    chosen = small(finished)
+    own = training_with(system("prune-and-retrain", ratio=0.5, retrain=1), chosen.base(1), load_digits())
+    trained = own.run(Progress("test", 1, quiet=True), Hooks())
+    found = result(finished, "prune-and-retrain,ratio=0.5", 1)
+    assert [found[name] for name in ("accuracy", "loss", "flops", "steps")] == [
+        trained.accuracy,
+        trained.loss,
+        trained.flops,
+        trained.steps,
+    ]
+    assert same(weights(finished, "prune-and-retrain,ratio=0.5", "gated", 1), own.network.state_dict())
+    none = result(finished, "none", 1)
+    assert found["taken_over"] == {name: none[name] for name in ("flops", "seconds")}
+    assert found["seconds"] > none["seconds"]
+
+
+def test_where_the_settings_differ_nothing_is_taken_over(tmp_path):
+    plan = planned(small(tmp_path / "out"))
+    assert [[run.first is not None for run in runs] for runs in plan.runs] == [[False], [False], [True]]
+    assert [[run.label for run in wave] for wave in plan.waves()] == [["none", METHODS[0]], [METHODS[1]]]
+    assert plan.runs[2][0].first == plan.runs[0][0].folder
+
+
+def test_what_is_done_is_left_and_what_is_missing_is_made(finished, tmp_path, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("seed*/*.json")}
+    (finished / "table.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(training.compare.one_run, "Training", None)  # nothing is left to train
+        compare(small(finished, seeds=2), draw=False)
+    assert (finished / "table.json").exists()
+    more = (*METHODS, "smaller:tolerance=0.9")
+    compare(small(finished, methods=more), draw=False)
+    table = json.loads((finished / "table.json").read_text())
+    assert [row["label"] for row in table["rows"]] == ["none", *more] and table["seeds"] == [0]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("after", [3, 23, 28], ids=["unpruned", "first step after pruning", "retraining"])
+def test_a_comparison_that_was_stopped_ends_as_one_that_was_not(after, finished, tmp_path, monkeypatch):
+    """Eleven steps an epoch: the plain network trains for 22, then retraining takes 11."""
+    chosen = small(tmp_path / "out", checkpoint_every=1e-9, methods=METHODS[1:])
+    advance, done = Progress.advance, []
+
+    def stops(self, steps=1):
+        done.append(steps)
+        if len(done) == after:
+            raise KeyboardInterrupt
+        advance(self, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", stops)
+        with pytest.raises(KeyboardInterrupt):
+            compare(chosen, draw=False)
+    compare(chosen, draw=False)
+    for method, network in (("none", "ungated"), ("prune-and-retrain,ratio=0.5", "gated")):
+        assert same(weights(tmp_path / "out", method, network), weights(finished, method, network))
+        one, other = result(tmp_path / "out", method), result(finished, method)
+        assert all(one[name] == other[name] for name in ("accuracy", "loss", "flops", "flops_full", "steps", "macs"))
+    lines = (tmp_path / "out" / "none" / "seed0" / "scalars.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    lines = (tmp_path / "out" / "prune-and-retrain,ratio=0.5" / "seed0" / "scalars.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines if "removed" in line] == [22]
+
+
+def test_certified_gates_are_one_of_the_systems(tmp_path, monkeypatch):
+    tracker = TrackerSettings(warmup=4, window=4, every=2)  # as short as the run
+    quick = replace(PRESETS["digits"], tracker=tracker, hold=0, gate_lr=2.0, prune=PruneSettings(every=2))
+    monkeypatch.setitem(PRESETS, "digits", quick)
+    compare(small(tmp_path / "out", methods=("certified-gates:nu=20",)), draw=False)
+    found = result(tmp_path / "out", "certified-gates,nu=20")
+    assert found["settings"]["nu"] == 20 and not found["pretrained"]
+    assert 0 < found["macs"] < result(tmp_path / "out", "none")["macs"] and found["flops"] < found["flops_full"]
+    assert (tmp_path / "out" / "certified-gates,nu=20" / "seed0" / "gates.zarr").is_dir()
+
+
+def test_runs_in_processes_are_the_same(finished, tmp_path):
+    compare(small(tmp_path / "out", jobs=2, methods=("none",)), draw=False)
+    assert same(weights(tmp_path / "out", "none", "ungated"), weights(finished, "none", "ungated"))
+
+
+def test_runs_on_a_cluster_are_the_same(finished, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
+    ) as cluster:
+        chosen = small(tmp_path / "out", cluster=cluster.scheduler_address)
+        compare(replace(chosen, methods=METHODS[1:]), draw=False)
+    assert same(
+        weights(tmp_path / "out", "prune-and-retrain,ratio=0.5", "gated"),
+        weights(finished, "prune-and-retrain,ratio=0.5", "gated"),
+    )
+
+
+def test_a_run_that_cannot_be_made_does_not_stop_the_others(tmp_path):
+    none = small(tmp_path / "out", methods=("none",))
+    compare(none, draw=False)
+    for path in (tmp_path / "out" / "none" / "seed0" / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"1 runs have no result.*prune-and-retrain.*must hold a finished run"):
+        compare(small(tmp_path / "out"), draw=False)
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    assert [row["label"] for row in rows] == ["none", METHODS[0]]
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"share": 0.0}, r"share must be in \(0, 1\); got 0.0"),
+        ({"share": 1.0}, r"share must be in \(0, 1\); got 1.0"),
+        ({"seeds": 0}, "seeds must be ≥ 1; got 0"),
+        ({"retrain": 0}, "retrain must be ≥ 1; got 0"),
+        ({"epochs": 0}, "epochs must be ≥ 1; got 0"),
+        ({"seed": -1}, "seed must be ≥ 0"),
+        ({"preset": "huge"}, "preset must be one of digits, cifar10-quick, cifar10-full; got 'huge'"),
+        ({"jobs": 2, "cluster": "tcp://there:8786"}, "jobs must be 1 with a cluster"),
+        ({"network": "resnet9"}, "network must be one of"),
+        ({"batch": 2000}, "batch must be ≤ 1437"),
+        ({"methods": ("magic",)}, "methods must be among none, .*; got 'magic'"),
+        ({"methods": ("none", "smaller", "smaller")}, "methods must be named once each; 'smaller' is there 2 times"),
+        ({"methods": ("while-training:ratio=1.5",)}, r"while-training:ratio=1.5: ratio must be in \(0, 1\); got 1.5"),
+        ({"methods": ("while-training:ratio=0.9",)}, "ratio must leave each group a unit"),
+        ({"methods": ("while-training:ratio=half",)}, "ratio of method while-training must be float; got 'half'"),
+        ({"methods": ("while-training:speed=2",)}, "method while-training must be followed by :SETTING=VALUE"),
+        ({"methods": ("while-training:ratio",)}, "each once, of ratio, criterion, first, last, images; got 'ratio'"),
+        ({"methods": ("none:ratio=0.5",)}, "of none; got 'ratio=0.5'"),
+        (
+            {"methods": ("while-training:ratio=0.5,criterion=l3",)},
+            "criterion must be one of l1, activation, random; got 'l3'",
+        ),
+        (
+            {"methods": ("while-training",), "share": 0.01},
+            "method while-training: share = 0.01 .* within 2%",
+        ),
+        ({"methods": ("torch-pruning",), "share": 0.01}, "method torch-pruning: share must be ≥ 0.*; got 0.01"),
+        ({"methods": ("smaller",), "share": 0.01}, "method smaller: share = 0.01 .* must be met within 5%"),
+        ({"methods": ("certified-gates",)}, "method certified-gates: epochs = 2 makes 22 steps; the first record"),
+        ({"epochs": 1}, "method while-training:ratio=0.5: epochs must be ≥ 2"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_trained(changes, message, tmp_path):
+    with pytest.raises(InputError, match=message) as raised:
+        compare(small(tmp_path / "out", **changes))
+    assert "\n" not in str(raised.value) and not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_runs_of_other_settings_is_refused(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    with pytest.raises(InputError, match="seed0 holds a run of other settings: choose another --out"):
+        compare(small(finished, lr=0.2))
+    with pytest.raises(InputError, match=r"prune-and-retrain,ratio=0\.5.seed0 holds a run of other settings"):
+        compare(small(finished, retrain=2))
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_run_of_a_comparison_is_not_resumed_as_another_kind_of_run(finished):
+    with pytest.raises(InputError, match="is part of a comparison: go on with it by python -m training compare"):
+        resume(finished / "none" / "seed0")
+
+
+def test_a_cluster_that_does_not_answer_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.compare.workers, "PATIENCE", "0.2s")
+    with pytest.raises(InputError, match="cluster must be the address of a Dask scheduler that answers; got 'tcp://"):
+        compare(small(tmp_path / "out", cluster="tcp://127.0.0.1:1", methods=("none",)))
+    assert not (tmp_path / "out").exists()
+
+
+# ---- presets
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10-quick"])
+def test_a_preset_fits_every_system(name, tmp_path):
+    """On the digits in place of CIFAR-10, whose files are not here."""
+    chosen = replace(comparison(name), data="digits", epochs=80, out=tmp_path, seeds=2)
+    plan = planned(chosen)
+    assert {entry.system.name for entry in plan.entries} == set(SYSTEMS)
+    assert all(len(runs) == 2 for runs in plan.runs)
+
+
+def test_the_command_line_has_the_settings():
+    given = ["--preset", "cifar10-quick", "--methods", "none", "while-training:criterion=random", "--seeds", "3"]
+    chosen = parse(Compare, "test", given, comparison("cifar10-quick"))
+    assert chosen.methods == ("none", "while-training:criterion=random")
+    assert (chosen.seeds, chosen.network, chosen.folder.name) == (3, "resnet20", "compare-cifar10-quick")
