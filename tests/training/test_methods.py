@@ -43,9 +43,9 @@ def digits():
 
 
 def config(**changes):
-    gates = {"tracker": TrackerSettings(warmup=4, window=4, every=2), "prune": PruneSettings(every=2), "gate_lr": 2.0}
-    small = {"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": BATCH, "lr": 0.05}
-    return Validate(**(small | gates | changes))
+    chosen = {"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": BATCH, "lr": 0.05}
+    certificates = {"tracker": TrackerSettings(warmup=5, window=5, every=5), "prune": PruneSettings(every=5)}
+    return Validate(**(chosen | certificates | changes))
 
 
 class Watch(Hooks):
