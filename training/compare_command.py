@@ -10,6 +10,7 @@ Called again, with the same settings or with more systems or seeds, it goes on w
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,6 +29,7 @@ from training.compare.settings import Compare, comparison
 from training.compare.table import table
 from training.compare.workers import worker
 from training.errors import InputError
+from training.ranks import Ranks
 from training.rundir import write_atomically, write_json
 
 __all__ = ["compare", "compare_systems"]
@@ -60,12 +62,24 @@ def compare(chosen: Compare, draw: bool = True) -> Path:
     """
     if chosen.cluster is not None:  # its workers may have another working directory
         chosen = replace(chosen, out=chosen.folder.resolve(), data_folder=chosen.data_folder.resolve())
+    _check_place(chosen)
     plan = planned(chosen)
     failed = _make(plan)
     _write(plan, draw)
     if failed:
         raise InputError(f"{len(failed)} runs have no result, the others are in {chosen.folder}: {'; '.join(failed)}")
     return chosen.folder
+
+
+def _check_place(chosen: Compare) -> None:
+    """Refuse a device on which nothing can be computed, and a folder that cannot be written to."""
+    if "WORLD_SIZE" in os.environ:
+        raise InputError("compare makes each run in one process: start it without torchrun, with --jobs or --cluster")
+    if chosen.cluster is None:
+        Ranks.of_environment(chosen.device)
+    nearest = next(path for path in (chosen.folder, *chosen.folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"out must be a folder that can be written to; got {chosen.folder}, and {nearest} cannot be")
 
 
 def _make(plan: Plan) -> list[str]:

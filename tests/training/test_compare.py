@@ -192,6 +192,7 @@ def test_a_run_that_cannot_be_made_does_not_stop_the_others(tmp_path):
         ({"seed": -1}, "seed must be ≥ 0"),
         ({"preset": "huge"}, "preset must be one of digits, cifar10-quick, cifar10-full; got 'huge'"),
         ({"jobs": 2, "cluster": "tcp://there:8786"}, "jobs must be 1 with a cluster"),
+        ({"device": "meta"}, "device 'meta' is not usable here"),
         ({"network": "resnet9"}, "network must be one of"),
         ({"batch": 2000}, "batch must be ≤ 1437"),
         ({"methods": ("magic",)}, "methods must be among none, .*; got 'magic'"),
@@ -220,6 +221,18 @@ def test_bad_input_is_refused_before_anything_is_trained(changes, message, tmp_p
     with pytest.raises(InputError, match=message) as raised:
         compare(small(tmp_path / "out", **changes))
     assert "\n" not in str(raised.value) and not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_one_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"out must be a folder that can be written to; got .*file"):
+        compare(small(tmp_path / "file" / "out"))
+
+
+def test_torchrun_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="start it without torchrun, with --jobs or --cluster"):
+        compare(small(tmp_path / "out"))
 
 
 def test_a_folder_with_runs_of_other_settings_is_refused(finished):
