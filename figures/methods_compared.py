@@ -23,7 +23,8 @@ CAPTION = (
 )
 
 # A system is known by its colour and its marker, so that it is known in grey too.
-_STYLES = [(colour, marker) for marker in "osD^v" for colour in (BLUE, ORANGE, GREEN, RED, GREY)]
+_COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, RED, GREY), "osD^vP"
+_STYLES = [(_COLOURS[i % 5], _MARKERS[i % 6]) for i in range(30)]  # 5 and 6 have no common divisor: all differ
 
 
 def draw(results: Path) -> Figure:

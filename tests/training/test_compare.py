@@ -17,11 +17,13 @@ from training.config import PRESETS, PruneSettings
 from training.data import load_digits
 from training.errors import InputError
 from training.loop import Hooks
-from training.methods.registry import SYSTEMS, system
+from training.methods.amount import macs_without, removed_at
+from training.methods.registry import SYSTEMS, TARGETS, system
 from training.methods.system import training_with
 from training.progress import Progress
+from training.structure import structure_of
 from training.tracker import TrackerSettings
-from training.validate import resume
+from training.validate import network_of, resume
 
 METHODS = ("while-training:ratio=0.5", "prune-and-retrain:ratio=0.5")
 
@@ -262,10 +264,18 @@ def test_a_cluster_that_does_not_answer_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["digits", "cifar10-quick"])
 def test_a_preset_fits_every_system(name, tmp_path):
     """On the digits in place of CIFAR-10, whose files are not here."""
-    chosen = replace(comparison(name), data="digits", epochs=80, out=tmp_path, seeds=2)
+    chosen = replace(comparison(name), data="digits", device="cpu", epochs=80, out=tmp_path, seeds=2)
     plan = planned(chosen)
+    digits = load_digits()
+    full = structure_of(network_of(chosen.base(0), digits), digits.shape)
     assert {entry.system.name for entry in plan.entries} == set(SYSTEMS)
     assert all(len(runs) == 2 for runs in plan.runs)
+    for each in plan.entries:
+        target = TARGETS.get(each.system.name)
+        assert target != "share" or each.system.share == chosen.share
+        if target == "ratio":
+            left = macs_without(removed_at(each.system.ratio, full), full) / full.full_macs
+            assert left == pytest.approx(chosen.share, rel=0.02)
 
 
 def test_the_command_line_has_the_settings():

@@ -19,7 +19,7 @@ TOKENS = re.compile("|".join(re.escape(token) for token in sorted(_CHARACTERS.va
 
 
 def row(label, known=(), values=(0.91, 0.93)):
-    measures = {name: spread(values) for name in MEASURES}
+    measures = {name: spread(values) for name in MEASURES if name != "parameters_masked"}
     system = {"label": label, "method": "none", "settings": {}, "pretrained": bool(known), "epochs": 5, "retrain": 2}
     return measures | system | {"taken_over": bool(known), "seeds": [*range(len(values))], "published": list(known)}
 
@@ -70,6 +70,12 @@ def test_mean_and_standard_deviation_are_of_the_sample(values):
         assert found["sd"] is None
     else:
         assert found["sd"] ** 2 * (len(values) - 1) == pytest.approx(squares, abs=1e-12)
+
+
+def test_masked_kernels_are_reported_beside_what_is_there():
+    masked = row("snacs") | {"parameters_masked": spread((0.5, 0.5))}
+    assert grid(result(masked))[1][6] == "92.0 ± 1.4 [50.0 ± 0.0]"
+    assert "masked kernels" in " ".join(notes(result(masked))) and "masked" not in " ".join(notes(result(row("none"))))
 
 
 def test_one_seed_has_no_spread_and_several_have():

@@ -38,6 +38,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
     flops = _percent(row["training_flops"])
     if row["taken_over"]:
         flops += f" ({_percent(row['own_training_flops'])})"
+    parameters = _percent(row["parameters"])
+    if "parameters_masked" in row:
+        parameters += f" [{_percent(row['parameters_masked'])}]"
     return [
         row["label"],
         "pretrained" if row["pretrained"] else "from scratch",
@@ -45,7 +48,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         str(len(row["seeds"])),
         _percent(row["accuracy"], 2),
         _percent(row["macs"]),
-        _percent(row["parameters"]),
+        parameters,
         flops,
         _number(row["time"], 1, 2) + "×",
     ]
@@ -67,6 +70,8 @@ def notes(result: dict[str, Any]) -> list[str]:
         f"evaluation is left out. Runs at a time: {result['jobs']}.",
         f"Systems with a target were asked for {100 * result['share']:g}% of the MACs; the others find their own.",
     ]
+    if any("parameters_masked" in row for row in result["rows"]):
+        found.append("In square brackets: without the parameters of masked kernels, which are still in the network.")
     if any(row["taken_over"] for row in result["rows"]):
         found.append(
             "Pretrained systems took over the end of the unpruned run of the same seed, which is what their own first "

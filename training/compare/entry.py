@@ -11,7 +11,7 @@ from training.compare.settings import Compare
 from training.errors import InputError
 from training.methods.after_training import AfterTraining
 from training.methods.amount import ratio_for_macs
-from training.methods.registry import SYSTEMS, system
+from training.methods.registry import SYSTEMS, TARGETS, system
 from training.methods.system import System
 
 __all__ = ["Entry", "entry"]
@@ -62,10 +62,9 @@ def entry(text: str, compare: Compare, full: Structure) -> Entry:
     try:
         if "retrain" in known:
             settings.setdefault("retrain", compare.retrain)
-        if "share" in known:
-            settings.setdefault("share", compare.share)
-        elif "ratio" in known and "ratio" not in settings:
-            settings["ratio"] = ratio_for_macs(compare.share, full)
+        target = TARGETS.get(name)
+        if target is not None and target not in settings:
+            settings[target] = ratio_for_macs(compare.share, full) if target == "ratio" else compare.share
         return Entry(text, system(name, **settings))
     except InputError as error:
         raise InputError(f"method {text}: {error}") from None

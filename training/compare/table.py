@@ -21,6 +21,7 @@ MEASURES = {
     "accuracy": "test accuracy after the last epoch, in [0, 1]",
     "macs": "multiply–accumulates left, share of the full network's",
     "parameters": "parameters left, share of the full network's",
+    "parameters_masked": "the same without those of masked kernels, which stay in the network; for systems that mask",
     "training_flops": "floating-point operations of training, share of those without pruning",
     "own_training_flops": "the same, without what was spent in the run that was taken over",
     "time": "wall time of training (evaluation left out), share of that without pruning",
@@ -91,9 +92,16 @@ def _row(finished: list[dict[str, Any]], plain: dict[int, dict[str, Any]]) -> di
         "accuracy": spread([result["accuracy"] for result in finished]),
         "macs": spread([result["macs"] / full["macs"] for result, full in pairs]),
         "parameters": spread([result["parameters"] / full["parameters"] for result, full in pairs]),
+        **_masked(pairs),
         "training_flops": spread([result["flops"] / full["flops"] for result, full in pairs]),
         "own_training_flops": spread(
             [(result["flops"] - spent) / full["flops"] for (result, full), spent in zip(pairs, before, strict=True)]
         ),
         "time": spread([result["seconds"] / full["seconds"] for result, full in pairs]),
     }
+
+
+def _masked(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    if any("parameters_masked" not in result for result, _ in pairs):
+        return {}
+    return {"parameters_masked": spread([result["parameters_masked"] / full["parameters"] for result, full in pairs])}

@@ -13,11 +13,21 @@ from training.methods.system import System
 from training.methods.unpruned import Unpruned
 from training.methods.while_training import WhileTraining
 
-__all__ = ["SYSTEMS", "system"]
+__all__ = ["SYSTEMS", "TARGETS", "system"]
 
 #: Name → class of its settings.
 SYSTEMS: dict[str, type[System]] = {
     s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library, ChannelMasking, Snacs, Certified)
+}
+
+#: Systems that are told how much to leave → the setting that says so: "share" of the multiply–accumulates that stays,
+#: or "ratio" of every group's units that leaves. The others find their own amount.
+TARGETS = {
+    "smaller": "share",
+    "while-training": "ratio",
+    "prune-and-retrain": "ratio",
+    "torch-pruning": "share",
+    "channel-masking": "share",
 }
 
 
