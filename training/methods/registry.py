@@ -5,7 +5,9 @@ from __future__ import annotations
 from training.errors import InputError
 from training.methods.certified import Certified
 from training.methods.channel_masking import ChannelMasking
+from training.methods.layer_pruning import LayerPruning
 from training.methods.library import Library
+from training.methods.parsimonious import Parsimonious
 from training.methods.prune_and_retrain import PruneAndRetrain
 from training.methods.smaller import Smaller
 from training.methods.snacs import Snacs
@@ -17,7 +19,11 @@ __all__ = ["SYSTEMS", "TARGETS", "system"]
 
 #: Name → class of its settings.
 SYSTEMS: dict[str, type[System]] = {
-    s.name: s for s in (Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library, ChannelMasking, Snacs, Certified)
+    s.name: s
+    for s in (
+        *(Unpruned, Smaller, WhileTraining, PruneAndRetrain, Library),
+        *(ChannelMasking, Snacs, Parsimonious, LayerPruning, Certified),
+    )
 }
 
 #: Systems that are told how much to leave → the setting that says so: "share" of the multiply–accumulates that stays,

@@ -1,0 +1,73 @@
+"""A network seen with some of its gates only: those on units, or those on branches.
+
+A system that prunes units only has no gates on branches: it does not sample them, does not price them, and no branch
+ever leaves. So it acts through a view of the network that lists none. Everything that reads a network's gates
+(`training.gates`, `training.shrink`, `training.structure`) then does what it does for a network that has no others: a
+group of units in no gated branch keeps one unit, and a branch without gated units leaves whole.
+
+A view holds the very modules of the network: what is removed through it is removed from the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from training.gates import Branch, Gated, UnitGroup
+
+__all__ = ["LayersOnly", "UnitsOnly", "View"]
+
+
+class View(nn.Module):
+    """The network with all its gates.
+
+    Args:
+        network: gated.
+
+    Attributes:
+        network: as given.
+
+    Raises:
+        TypeError: for a network that does not list its unit groups and branches.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(network, Gated):
+            raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
+        self.network = network
+        self.train(network.training)  # type: ignore[attr-defined]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network does."""
+        return self.network(images)  # type: ignore[operator]
+
+    def unit_groups(self) -> Sequence[UnitGroup]:
+        """Those of the network."""
+        return self.network.unit_groups()
+
+    def branches(self) -> Sequence[Branch]:
+        """Those of the network."""
+        return self.network.branches()
+
+
+class UnitsOnly(View):
+    """The network with the gates on its units; arguments are those of `View`."""
+
+    def unit_groups(self) -> Sequence[UnitGroup]:
+        """All groups of the network. What lies in a branch is always on, as far as the branch is concerned."""
+        return [replace(group, branch=None) for group in super().unit_groups()]
+
+    def branches(self) -> Sequence[Branch]:
+        """None."""
+        return []
+
+
+class LayersOnly(View):
+    """The network with the gates on its branches; arguments are those of `View`."""
+
+    def unit_groups(self) -> Sequence[UnitGroup]:
+        """None."""
+        return []
