@@ -1,4 +1,4 @@
-"""`python -m training validate|compare|resume|report|export|data|audit|evidence …`."""
+"""`python -m training validate|compare|resume|report|export|data|audit|evidence|robustness …`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,13 @@ def _evidence(arguments: list[str]) -> None:
     pool_runs(arguments)
 
 
+def _robustness(arguments: list[str]) -> None:
+    from dynamics.command_line import parse
+    from training.robustness import Robustness, measure
+
+    measure(parse(Robustness, "python -m training robustness", arguments))
+
+
 def _preset_name(arguments: list[str], default: str) -> str:
     """The value of --preset, which decides the other defaults and so is read first."""
     for i, argument in enumerate(arguments):
@@ -96,6 +103,7 @@ COMMANDS = {
     "data": _data,
     "audit": _audit,
     "evidence": _evidence,
+    "robustness": _robustness,
 }
 
 

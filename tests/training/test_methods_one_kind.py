@@ -27,8 +27,8 @@ from training.structure import structure_of
 from training.tracker import TrackerSettings
 
 BATCH, EACH = 48, 5
-SIZES = {"resnet8": 8, "resnet50": 8, "lenet-300-100": 8, "lenet-5": 16, "vgg16": 32, "vgg16-bypass": 32}
-BRANCHED = ("resnet8", "resnet50", "vgg16-bypass")
+SIZES = {"resnet8": 8, "lenet-300-100": 8, "lenet-5": 16, "vgg16": 32, "vgg16-bypass": 32}
+BRANCHED = ("resnet8", "vgg16-bypass")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def names(network):
 
 
 @pytest.mark.parametrize("name", SIZES)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 999), share=st.floats(0, 1))
 def test_through_a_view_of_units_only_units_leave(name, seed, share):
     torch.manual_seed(seed)
@@ -107,7 +107,7 @@ def test_through_a_view_of_units_only_units_leave(name, seed, share):
 
 
 @pytest.mark.parametrize("name", BRANCHED)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 999), share=st.floats(0, 1))
 def test_through_a_view_of_layers_only_whole_branches_leave(name, seed, share):
     torch.manual_seed(seed)

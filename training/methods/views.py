@@ -38,11 +38,11 @@ class View(nn.Module):
         if not isinstance(network, Gated):
             raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
         self.network = network
-        self.train(network.training)  # type: ignore[attr-defined]
+        self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
         """What the network does."""
-        return self.network(images)  # type: ignore[operator]
+        return self.network(images)
 
     def unit_groups(self) -> Sequence[UnitGroup]:
         """Those of the network."""
