@@ -211,7 +211,10 @@ def _starter() -> list[str]:
 
 def _module() -> str:
     main = sys.modules["__main__"].__spec__
-    return main.name.removesuffix(".__main__") if main else Path(sys.argv[0]).name
+    if main:
+        return main.name.removesuffix(".__main__")
+    path = Path(sys.argv[0])  # of a spawned process, that of the file it was begun from
+    return path.parent.name if path.name == "__main__.py" else path.name
 
 
 def _git() -> dict[str, Any] | None:

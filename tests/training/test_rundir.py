@@ -1,6 +1,7 @@
 """Run folders: nothing overwritten, nothing half written."""
 
 import json
+import sys
 import math
 
 import pytest
@@ -94,3 +95,12 @@ def test_environment_is_plain_and_complete():
     found = json.loads(json.dumps(environment()))
     assert found["packages"]["torch"] == torch.__version__.partition("+")[0] or found["packages"]["torch"]
     assert {"command", "git", "python", "machine", "started"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    "program, expected", [("/somewhere/training/__main__.py", "training"), ("/somewhere/own.py", "own.py")]
+)
+def test_a_spawned_process_names_the_command_it_was_begun_by(program, expected, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys, "argv", [program, "validate"])
+    assert environment()["command"].split()[1:] == ["-m", expected, "validate"]

@@ -32,7 +32,7 @@ class ShadowRun:
         decay: λ.
         rate: r.
         settings: config.json.
-        made: command, commit, data and machine of the run; empty where unknown.
+        made: commit, data and machine of the run; empty where unknown.
     """
 
     name: str
@@ -112,5 +112,5 @@ def _made(folder: Path) -> dict[str, Any]:
     """Where the run comes from, as far as its folder says."""
     path = folder / "environment.json"
     known = read_json(path) if path.exists() else {}
-    found = {name: known[name] for name in ("command", "data", "machine") if name in known}
+    found = {name: known[name] for name in ("data", "machine") if name in known}
     return found | {"commit": (known.get("git") or {}).get("commit")}
