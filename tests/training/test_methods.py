@@ -79,9 +79,9 @@ TRIED = {
     "torch-pruning": {"share": 0.5, "retrain": 2},
     "channel-masking": {"share": 0.5, "every": 2},
     "snacs": {"retrain": 2, "per_class": 5, "drop": 1.0, "protect": 0.0},  # so much that whole filters leave
-    "certified-gates": {"nu": 20.0},
     "parsimonious": {"cost": 0.5},
     "layer-pruning": {"nu": 20.0},
+    "certified-gates": {"nu": 20.0},
 }
 
 

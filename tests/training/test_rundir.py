@@ -1,8 +1,8 @@
 """Run folders: nothing overwritten, nothing half written."""
 
 import json
-import sys
 import math
+import sys
 
 import pytest
 import torch
