@@ -36,8 +36,8 @@ def _numbers(results: Results) -> str:
         if results.measured(name):
             lines.append(_define(f"src@{name}", source.path))
         else:
-            command = as_latex(source.command).replace("--", "-{}-").replace(" ", r" \allowbreak ")
-            lines.append(_define(f"path@{name}", source.path))
+            command = as_latex(source.command).replace("--", "-{}-").replace("/", r"/\allowbreak ")
+            lines.append(_define(f"path@{name}", as_latex(source.path).replace("/", r"/\allowbreak ")))
             lines.append(_define(f"command@{name}", rf"\texttt{{{command}}}"))
     for name, holds in observations(results):
         lines.append(_define(f"obs@{name}", r"\@firstofone" if holds else rf"\contradicted{{{name}}}"))

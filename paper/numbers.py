@@ -8,6 +8,7 @@ from typing import Any
 
 from paper.latex import as_latex, count, decimal, interval, percent
 from paper.sources import Results
+from training.evidence.statistics import LEVEL
 from training.fates import ALIVE, DEAD, REVIVED
 
 __all__ = ["CONSTANTS", "NUMBERS", "numbers"]
@@ -20,6 +21,7 @@ CONSTANTS: dict[str, str] = {
     "dead": decimal(DEAD),
     "alive": decimal(ALIVE),
     "revived": decimal(REVIVED, 1),
+    "level": percent(LEVEL, 0),
 }
 
 
@@ -61,7 +63,6 @@ _SETTINGS: dict[str, Read] = {
     "window": _at("settings/tracker/window", count),
     "every": _at("settings/tracker/every", count),
     "factor": _at("settings/tracker/factor", _number),
-    "probe-every": _at("settings/tracker/probe_every", count),
 }
 
 

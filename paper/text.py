@@ -11,9 +11,9 @@ __all__ = ["arguments", "placed_figures", "sections", "theorems", "typed_numbers
 #: Environments that state something, so that they must say what covers them.
 _STATEMENTS = ("theorem", "proposition")
 
-#: What may hold digits in the sections about experiments: names of networks and data sets, sizes of text, formulas of
-#: definitions. Nothing that was measured.
-_NAMES = re.compile(r"ResNet-\d+|CIFAR-\d+|VGG-?16|L1\b|\\frac12|\$\\frac12\$|10\^\{-?\d\}|\[\d+pt\]")
+#: What may hold digits in the sections about experiments: names of networks, data sets and criteria, and formulas that
+#: define a face or a special case, such as θ = 0. Nothing that was measured.
+_NAMES = re.compile(r"ResNet-\d+|CIFAR-\d+|VGG-?16|L1\b|\\frac12|\$\\frac12\$|(?:\\theta\^\*|\\[a-z]+)[=>][01](?=\$)")
 _COMMANDS = re.compile(
     r"\\(?:result|whenmeasured|ref|label|cite|eqref|claim|outcome|resulttable|suitefigure|seefigure|observed|notmeasured|"
     r"path|texttt|input)\{[^{}]*\}"
