@@ -41,9 +41,9 @@ bench: $(READY)  ## time ours against peers (quiet machine, please)
 	$(RUN) -m benchmarks.shrunk
 	$(RUN) -m benchmarks.kills
 
-paper:  ## build the PDF, where LaTeX is installed
-	@command -v latexmk >/dev/null || { echo "make paper: LaTeX is not installed; on Debian: apt-get install latexmk texlive-latex-extra texlive-science" >&2; exit 2; }
-	@test -f paper/Makefile || { echo "make paper: the paper is not written yet; its results and figures are in paper/" >&2; exit 2; }
+paper:  ## build paper/build/paper.pdf, where LaTeX is installed
+	@command -v latexmk >/dev/null || { echo "make paper: LaTeX is not installed; on Debian: apt-get install --no-install-recommends latexmk lmodern texlive-latex-extra" >&2; exit 2; }
+	@test -f paper/Makefile || { echo "make paper: the paper/Makefile is missing" >&2; exit 2; }
 	$(MAKE) $(READY)
 	$(MAKE) -C paper
 

@@ -11,7 +11,8 @@ _SYMBOLS = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "η": r"\eta", "θ": r"\theta", "κ": r"\kappa",
     "λ": r"\lambda", "μ": r"\mu", "ν": r"\nu", "ξ": r"\xi", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau",
     "φ": r"\varphi", "Θ": r"\Theta", "Σ": r"\Sigma", "ℓ": r"\ell", "∂": r"\partial", "∫": r"\int", "√": r"\surd",
-    "∞": r"\infty", "−": "-", "+": "+", "=": "=", "<": "<", ">": ">", "±": r"\pm", "∓": r"\mp", "×": r"\times", "·": r"\cdot",
+    "∞": r"\infty",
+    "−": "-", "+": "+", "=": "=", "<": "<", ">": ">", "±": r"\pm", "∓": r"\mp", "×": r"\times", "·": r"\cdot",
     "≠": r"\neq", "≤": r"\leq", "≥": r"\geq", "≈": r"\approx", "→": r"\to", "∈": r"\in", "⊆": r"\subseteq",
     "‖": r"\Vert", "|": r"\vert", "⟨": r"\langle", "⟩": r"\rangle", "′": "'", "″": "''", "‴": "'''", "'": "'",
     "⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁻": "^-", "₀": "_0", "₁": "_1", "₊": "_+", "₋": "_-",
@@ -19,7 +20,8 @@ _SYMBOLS = {
 }  # fmt: skip
 _TEXT = {
     "%": r"\%", "&": r"\&", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "–": "--", "—": "---", "…": r"\dots{}", "’": "'", "“": "``", "”": "''",
+    "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "–": "--", "—": "---",
+    "…": r"\dots{}", "’": "'", "“": "``", "”": "''",
 }  # fmt: skip
 
 #: A symbol with a subscript or a star, or a power: ρ_in, θ*, S*, 2^G, e^(−λt).

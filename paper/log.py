@@ -12,7 +12,7 @@ ALLOWED = 5.0  # points by which a box may be overfull
 
 _OVERFULL = re.compile(r"^Overfull \\[hv]box \((?P<points>[\d.]+)pt too (?:wide|high)\).*", re.MULTILINE)
 _UNDEFINED = re.compile(
-    r"^(?:LaTeX|Package natbib|pdfTeX) [Ww]arning.*(?:undefined|multiply.defined|does not exist|destination with the same).*"
+    r"^(?:LaTeX|pdfTeX) [Ww]arning.*(?:undefined|multiply.defined|does not exist|destination with the same).*"
     r"|^LaTeX Warning: (?:There were|Label\(s\) may have changed).*"
     r"|^LaTeX Font Warning: Some font shapes were not available.*|^! .*",
     re.MULTILINE,

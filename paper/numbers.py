@@ -263,9 +263,7 @@ def _flow(case: str, ratio: str) -> Read:
 
 
 def _nanoseconds(result: Any) -> str:
-    (row,) = (
-        r for r in result["rows"] if (r["gate"], r["gates"], r["backend"]) == ("LinearGate", 100_000, "numpy")
-    )
+    (row,) = (r for r in result["rows"] if (r["gate"], r["gates"], r["backend"]) == ("LinearGate", 100_000, "numpy"))
     return decimal(row["ns"], 0)
 
 

@@ -34,9 +34,15 @@ def said(record: Mapping[str, Any]) -> str:
 def claims_table(records: Sequence[Mapping[str, Any]]) -> str:
     """All claims with statement and outcome, a longtable with a target for the links of the text."""
     rows = [
-        [rf"\hypertarget{{claim:{r['name']}}}{{\texttt{{\claimname{{{r['name']}}}}}}}", as_latex(r["statement"]), said(r)] for r in records
+        [
+            rf"\hypertarget{{claim:{r['name']}}}{{\texttt{{\claimname{{{r['name']}}}}}}}",
+            as_latex(r["statement"]),
+            said(r),
+        ]
+        for r in records
     ]
     body = table("", ["claim", "statement", "outcome"], rows).splitlines()
-    columns = r"@{}>{\raggedright}p{0.24\linewidth}>{\raggedright}p{0.50\linewidth}>{\raggedright\arraybackslash}p{0.20\linewidth}@{}"
+    left = r">{\raggedright\arraybackslash}"
+    columns = "@{}" + "".join(rf"{left}p{{{width}\linewidth}}" for width in (0.24, 0.50, 0.20)) + "@{}"
     head = [rf"\begin{{longtable}}{{{columns}}}", *body[1:4], r"\endhead"]
     return "\n".join([*head, *body[4:-1], r"\end{longtable}"]) + "\n"

@@ -54,7 +54,17 @@ def _lead(row: Any) -> str:
     return _steps(lead) if limits is None else f"{_steps(lead)} {interval(limits, _steps)}"
 
 
-_POOLED = ["rule", "flagged", "dead", "caught", r"of the dead (\%)", "wrong", r"of the decided (\%)", "undecided", "lead"]
+_POOLED = [
+    "rule",
+    "flagged",
+    "dead",
+    "caught",
+    r"of the dead (\%)",
+    "wrong",
+    r"of the decided (\%)",
+    "undecided",
+    "lead",
+]
 _SHOWN = ("box", "half-plane", "bilinear", "θ < 0.5", "θ < 0.1", "θ < 0.01")
 
 
@@ -106,7 +116,15 @@ def _breaks(result: Any) -> str:
 def _escape(result: Any) -> str:
     """The half-plane with its noise bound: flagged where escape has probability at most δ."""
     rows = result["all"]["escape"]
-    head = ["kind", r"$\delta$", "flagged", r"caught of the dead (\%)", r"wrong of the decided (\%)", "undecided", "lead"]
+    head = [
+        "kind",
+        r"$\delta$",
+        "flagged",
+        r"caught of the dead (\%)",
+        r"wrong of the decided (\%)",
+        "undecided",
+        "lead",
+    ]
     cells = [
         [
             row["kind"],
@@ -126,7 +144,16 @@ def _calibration(result: Any) -> str:
     """False flags and caught shares against the headroom, half-plane for layers, both certificates for units."""
     rows = [row for row in result["all"]["calibration"] if row["rule"] != "box"]
     rows.sort(key=lambda row: (row["kind"] == "layers", row["rule"], row["headroom"]))
-    head = ["kind", "rule", "$m$", "flagged", r"caught of the dead (\%)", r"wrong of the decided (\%)", "undecided", "lead"]
+    head = [
+        "kind",
+        "rule",
+        "$m$",
+        "flagged",
+        r"caught of the dead (\%)",
+        r"wrong of the decided (\%)",
+        "undecided",
+        "lead",
+    ]
     cells = [
         [
             row["kind"],

@@ -1,4 +1,4 @@
-"""The PDF, where LaTeX is installed: it builds, and one changed result changes its number in the PDF and nothing else."""
+"""The PDF, where LaTeX is installed: it builds, and one changed result changes its number and nothing else."""
 
 import json
 import os
@@ -21,7 +21,16 @@ pytestmark = pytest.mark.skipif(
 def words(root):
     """The words of the PDF made from the result files below a root."""
     write(Results(root), root / "paper")
-    command = ["latexmk", "-g", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-quiet", "-outdir=build", "paper.tex"]
+    command = [
+        "latexmk",
+        "-g",
+        "-pdf",
+        "-interaction=nonstopmode",
+        "-halt-on-error",
+        "-quiet",
+        "-outdir=build",
+        "paper.tex",
+    ]
     made = subprocess.run(
         command, cwd=root / "paper", env=os.environ | {"max_print_line": "1000"}, capture_output=True, text=True
     )

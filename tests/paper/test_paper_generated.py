@@ -94,8 +94,9 @@ def test_an_observation_that_a_result_contradicts_is_loud(copied):
 
     change(copied, "prune", worse)
     assert not dict(observations(Results(copied)))["prune-above-shadow"]
-    assert r"\csname obs@prune-above-shadow\endcsname{\contradicted{prune-above-shadow}}" in (
-        generated(Results(copied))["numbers.tex"]
+    assert (
+        r"\csname obs@prune-above-shadow\endcsname{\contradicted{prune-above-shadow}}"
+        in (generated(Results(copied))["numbers.tex"])
     )
 
 
@@ -112,7 +113,9 @@ def test_a_missing_result_leaves_a_command_and_no_number(copied):
         files["numbers.tex"].replace("-{}-", "--").replace(r"\allowbreak ", "")
     )
     assert "shadow-units.tex" not in files
-    assert not any(name in dict(observations(Results(copied))) for name, o in OBSERVATIONS.items() if "shadow" in o.sources)
+    assert not any(
+        name in dict(observations(Results(copied))) for name, o in OBSERVATIONS.items() if "shadow" in o.sources
+    )
 
 
 def test_write_adds_and_removes(copied):
