@@ -26,6 +26,8 @@ from training.follower import Follower
 from training.gates import Gates
 from training.history import open_history
 from training.journal import Journal
+from training.listeners import Listeners
+from training.live_view import LiveView
 from training.loop import Trained, Training
 from training.networks import build
 from training.optimizer import weight_optimizer
@@ -175,8 +177,10 @@ def network_of(config: Validate, dataset: Source) -> nn.Module:
 def _train(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, name: str) -> tuple[Training, Trained]:
     """Train the gated or the ungated network, from its last checkpoint if there is one."""
     training = _training(config, dataset, ranks, name)
+    view = LiveView(training)
     with Progress(name, training.steps) as progress, Journal(folder, name, training, progress) as journal:
-        return training, training.run(progress, journal)
+        progress.show(view)
+        return training, training.run(progress, Listeners(journal, view))
 
 
 def _train_along(config: Validate, dataset: Source, ranks: Ranks) -> None:
