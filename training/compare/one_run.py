@@ -23,6 +23,8 @@ from training.config import Validate, fingerprint, from_plain, plain
 from training.data import load
 from training.errors import InputError
 from training.journal import Journal
+from training.listeners import Listeners
+from training.live_view import LiveView
 from training.loop import Trained, Training
 from training.methods.after_training import AfterTraining
 from training.methods.system import System
@@ -121,13 +123,15 @@ def _trained(run: Run, source: Source, folder: RunFolder, quiet: bool) -> dict[s
     config = run.config
     training = Training(config, network_of(config, source), source, method=run.system.method)
     network = "ungated" if training.learner is None else "gated"
+    view = LiveView(training)
     with (
         Progress(run.name, training.steps, quiet=quiet) as progress,
         Journal(folder, network, training, progress) as journal,
     ):
         if training.at.step == 0 and run.first is not None:
             training.take_over(_end_of(run.first), progress, journal)
-        trained = training.run(progress, journal)
+        progress.show(view)
+        trained = training.run(progress, Listeners(journal, view))
     return _result(run, training, trained, source)
 
 
