@@ -148,7 +148,7 @@ def test_an_interruption_leaves_a_readable_history(call, tmp_path, monkeypatch):
     monkeypatch.setattr(Progress, "advance", interrupted)
     status, _, err = call(*validate())
     assert status == 130
-    assert err[-1] == "interrupted; go on with a run that was begun by python -m training resume RUN"
+    assert err[-1].startswith("interrupted; python -m training resume RUN goes on with a run")
     history = open_history(tmp_path / "run" / "gates.zarr")
     assert history.step.values.tolist() == [5, 10, 15, 20, 25, 30]
     assert bool(history.theta.notnull().all())
