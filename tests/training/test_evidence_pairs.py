@@ -10,7 +10,7 @@ from scipy import stats
 import training.validate
 from training.config import PruneSettings, TrackerSettings, Validate
 from training.errors import InputError
-from training.evidence.pairs import Ended, open_ended, pairs
+from training.evidence.pairs import Ended, _on, open_ended, pairs
 from training.evidence_command import pool_runs
 
 
@@ -41,6 +41,13 @@ def test_seeds_make_a_row_and_rules_and_settings_make_others():
     interval = stats.ttest_rel([0.72] * 3, [0.70, 0.71, 0.72]).confidence_interval()
     assert found["interval"] == pytest.approx([interval.low, interval.high])
     assert (found["mean"], found["deviation"]) == pytest.approx((0.01, 0.01))
+
+
+def test_what_hangs_in_a_branch_that_is_off_is_off_and_a_branch_without_units_too():
+    holder = np.array([2, 2, -1, 4, -1, -1])
+    open_ = np.array([1, 0, 0, 0, 1, 1], dtype=bool)
+    assert _on(open_, holder).tolist() == [False, False, False, False, False, True]
+    assert _on(np.array([1, 0, 1, 1, 1, 0], dtype=bool), holder).tolist() == [True, False, True, True, True, False]
 
 
 def test_a_prune_run_without_its_shadow_run_or_there_twice_is_refused():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from scipy.stats import t as student
 
 from training.config import WHERE
@@ -23,7 +23,7 @@ from training.evidence.statistics import LEVEL
 from training.history import open_history
 from training.rundir import read_json
 
-__all__ = ["Ended", "mode_of", "open_ended", "pairs"]
+__all__ = ["Ended", "mode_of", "open_ended", "pairs", "spread"]
 
 #: What a prune run and its shadow run may differ in.
 _OF_A_PAIR = {*WHERE, "mode", "prune"}
@@ -77,18 +77,29 @@ def open_ended(folder: Path) -> Ended:
     for name in ("table.json", "gates.zarr"):
         if not (folder / name).exists():
             raise InputError(f"{folder} is no finished run: it holds no {name}")
-    theta, gated = open_history(folder / "gates.zarr").theta.values, read_json(folder / "table.json")["gated"]
+    history, gated = open_history(folder / "gates.zarr"), read_json(folder / "table.json")["gated"]
+    theta = history.theta.values
     if not len(theta):
         raise InputError(f"{folder} has no record of its gates: nothing to compare")
     return Ended(
         name=run_name(folder),
         settings=read_json(folder / "config.json"),
-        on=theta[-1] >= 0.5,
+        on=_on(theta[-1] >= 0.5, history.holder.values),
         accuracy=gated["accuracy"],
         macs=gated["macs"] / gated["macs_full"],
         flops=gated["flops"] / gated["flops_full"],
         seconds=gated["seconds"],
     )
+
+
+def _on(open_: Bool[np.ndarray, " gate"], holder: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
+    """Which gates matter: no branch of which all units are off, and no unit whose branch is."""
+    inside = holder >= 0
+    branches = np.unique(holder[inside])
+    on = open_.copy()
+    on[branches] &= np.isin(branches, holder[inside & open_])
+    on[inside] &= on[holder[inside]]
+    return on
 
 
 def pairs(shadows: Sequence[Ended], prunes: Sequence[Ended]) -> list[dict[str, Any]]:
@@ -128,7 +139,7 @@ def _row(what: dict[str, Any], members: Sequence[tuple[Ended, Ended]]) -> dict[s
     measured = [_compared(prune, shadow) for prune, shadow in members]
     row = {"settings": {name: value for name, value in what.items() if name != "prune"}, "prune": what["prune"]}
     row["seeds"] = [prune.settings["seed"] for prune, _ in members]
-    return row | {name: _spread([each[name] for each in measured]) for name in measured[0]}
+    return row | {name: spread([each[name] for each in measured]) for name in measured[0]}
 
 
 def _compared(prune: Ended, shadow: Ended) -> dict[str, float]:
@@ -145,7 +156,8 @@ def _compared(prune: Ended, shadow: Ended) -> dict[str, float]:
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, standard deviation and 95% interval of the mean (Student), None for one value; and the values."""
     mean, count = float(np.mean(values)), len(values)
     found: dict[str, Any] = {"mean": mean, "deviation": None, "interval": None, "values": list(values)}
     if count > 1:

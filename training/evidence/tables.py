@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.evidence.breaks import VERDICTS
+from training.evidence.pairs import spread
 
 __all__ = ["CALIBRATION", "as_markdown", "number", "pair_lines", "share", "table", "with_interval"]
 
@@ -54,12 +55,11 @@ def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Rows of `training.evidence.pairs.pairs`: a table and what it means."""
     head = ["settings", "pruned by", "seeds", "shadow accuracy", "accuracy", "difference", "MACs left", "shadow's"]
     names = ("shadow_accuracy", "accuracy", "difference", "macs", "shadow_macs", "flops", "unlike", "premature")
-    settings = [{"settings": row["settings"]} for row in rows]
     body = table(
         [*head, "training FLOPs", "unlike", "premature", "wall time"],
         [
             [
-                _told_apart(row["settings"], settings) or "–",
+                _short(row["settings"], rows),
                 f"{row['prune']['rule']}, every {row['prune']['every']}",
                 ", ".join(map(str, row["seeds"])),
                 *(_mean(row[name], name == "difference") for name in names),
@@ -68,7 +68,29 @@ def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
             for row in rows
         ],
     )
-    return [*body, "", _PAIRED]
+    return [*body, "", *_all_pairs(rows), _PAIRED]
+
+
+def _all_pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The differences of each rule's pairs, all settings together."""
+    lines = []
+    for rule in dict.fromkeys(row["prune"]["rule"] for row in rows):
+        of = [row["difference"]["values"] for row in rows if row["prune"]["rule"] == rule]
+        if len(of) > 1:
+            mean = _mean(spread([value for values in of for value in values]), True)
+            lines += [f"All {sum(map(len, of))} pairs pruned by “{rule}”, over {len(of)} settings: {mean}.", ""]
+    return lines
+
+
+def _short(settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """Network, ν and α where they tell the rows' settings apart, else all settings that do."""
+
+    def name(of: dict[str, Any]) -> str:
+        return f"{of.get('network')}, ν = {of.get('nu')}, α = {of.get('alpha')}"
+
+    if all(name(row["settings"]) != name(settings) or row["settings"] == settings for row in rows):
+        return name(settings)
+    return _told_apart(settings, rows)
 
 
 def _mean(spread: dict[str, Any], interval: bool) -> str:
