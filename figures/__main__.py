@@ -6,23 +6,17 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import Progress
 
 from dynamics.command_line import parse
-from figures import bilinear_portrait, gate_paths, hyperprior, linear_portrait
+from figures.caption import as_latex
+from figures.registry import REGISTRY, ROOT, Entry
+from figures.results import NotThereError
 from figures.style import save
-
-RESULTS = Path(__file__).parent.parent / "paper" / "results"
-
-#: Name → module with `draw(results) -> Figure` and `CAPTION`, and the folder of committed results it reads.
-REGISTRY: dict[str, tuple[ModuleType, str]] = {
-    "linear_portrait": (linear_portrait, ""),
-    "bilinear_portrait": (bilinear_portrait, ""),
-    "hyperprior": (hyperprior, ""),
-    "gate_paths": (gate_paths, "cifar10-quick-seed0"),
-}
 
 
 @dataclass(frozen=True)
@@ -37,40 +31,68 @@ class Draw:
     """Where to write; by default paper/figures, or the run's folder."""
 
 
+class Refused(Exception):  # noqa: N818 - what the user is told, in one line
+    """A figure that cannot be drawn."""
+
+
 def main(arguments: list[str]) -> int:
-    """Exit status 0, or 2 for an unknown name or missing results."""
+    """Exit status 0, or 2 for an unknown name, or missing or broken results of a figure that was asked for.
+
+    Without names a figure whose results are not there is skipped, with a line that says which and how to make them.
+    """
     options = parse(Draw, "python -m figures", arguments)
-    unknown = [name for name in options.names if name not in REGISTRY]
-    if unknown:
-        return _refuse(f"unknown figure {unknown[0]!r}: choose from {', '.join(REGISTRY)}")
-    if options.run is not None and not (options.run / "table.json").is_file():
-        return _refuse(f"{options.run} is no finished run: it holds no table.json")
-    out = options.out or options.run or RESULTS.parent / "figures"
-    drawings = {}
-    for name in options.names or [name for name in REGISTRY if options.run is None or REGISTRY[name][1]]:
-        module, committed = REGISTRY[name]
-        folder = options.run or RESULTS / committed
-        try:  # everything is drawn before anything is written
-            drawings[name] = module.draw(folder)
-        except FileNotFoundError as error:
-            return _refuse(
-                f"figure {name} needs {error.filename}, which is not there; validate writes it (--run FOLDER)"
-            )
-        except (json.JSONDecodeError, KeyError) as error:
-            return _refuse(f"figure {name} cannot read {folder}: {error}")
-    for name, drawing in drawings.items():
-        try:
-            paths = save(drawing, out, name)
-        except OSError as error:
-            return _refuse(f"cannot write to {out} ({error.strerror}): choose another --out")
-        for path in paths:
-            print(path)
+    try:
+        _draw_all(options)
+    except Refused as refusal:
+        print(f"error: {refusal}", file=sys.stderr)
+        return 2
     return 0
 
 
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+def _draw_all(options: Draw) -> None:
+    names = _chosen(options)
+    out = options.out or options.run or ROOT / "paper" / "figures"
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        for name in bar.track(names, description="figures"):
+            entry = REGISTRY[name]
+            folder = options.run or ROOT / (entry.folder or "")
+            try:
+                drawing, text = _draw_one(name, entry, folder)
+            except NotThereError as missing:
+                if options.names or options.run:
+                    raise Refused(f"figure {missing.told(name, entry.command)}") from None
+                print(f"skipped {missing.told(name, entry.command)}", flush=True)
+                continue
+            try:
+                paths = save(drawing, out, name, None if options.run else as_latex(text) + "%\n")
+            except OSError as error:
+                raise Refused(f"cannot write to {out} ({error.strerror}): choose another --out") from None
+            print(*paths, sep="\n", flush=True)
+
+
+def _chosen(options: Draw) -> list[str]:
+    unknown = [name for name in options.names if name not in REGISTRY]
+    if unknown:
+        raise Refused(f"unknown figure {unknown[0]!r}: choose from {', '.join(REGISTRY)}")
+    if options.run is None:
+        return list(options.names or REGISTRY)
+    if not (options.run / "table.json").is_file():
+        raise Refused(f"{options.run} is no finished run: it holds no table.json")
+    of_runs = [name for name, entry in REGISTRY.items() if entry.from_run]
+    other = [name for name in options.names if name not in of_runs]
+    if other:
+        raise Refused(f"{other[0]} is not drawn from a run: with --run choose from {', '.join(of_runs)}")
+    return list(options.names or of_runs)
+
+
+def _draw_one(name: str, entry: Entry, folder: Path) -> tuple[Figure, str]:
+    for needed in entry.needs:
+        if not (folder / needed).is_file():
+            raise NotThereError(folder / needed)
+    try:
+        return entry.module.draw(folder), entry.module.caption(folder)
+    except (json.JSONDecodeError, KeyError) as error:
+        raise Refused(f"figure {name} cannot read {folder}: {error}") from None
 
 
 if __name__ == "__main__":
