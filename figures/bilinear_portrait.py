@@ -23,11 +23,11 @@ def _portrait() -> Portrait:
 def caption(_: Path) -> str:
     """What to see, counted on the same grid as the picture's."""
     return (
-        "The bilinear gate, D = −η ρ_in ρ_out (λ = 0.25, η = 1, κ = 0.25, r = 0.5), where fan-in and fan-out norms are "
-        "equal. Left: the separatrix in closed form is the edge of the simulated basin of zero, and rises without "
-        f"bound as the weights shrink, so that small weights are certified whatever θ is; {_portrait().counts()}. "
-        "Right: a state left of the contour of m stays certified if its coupling becomes m times as large. Computed "
-        "from the derived equations; no data and no seeds."
+        "The bilinear gate, D = −η ρ_in ρ_out (λ = 0.25, η = 1, κ = 0.25, r = 0.5), where fan-in and fan-out norms "
+        "are equal. Left: the separatrix in closed form is the edge of the simulated basin of zero, and rises "
+        "without bound as the weights shrink, so that small weights are certified whatever θ is; "
+        f"{_portrait().counts()}. Right: a state left of the contour of m stays certified if its coupling becomes m "
+        "times as large. Computed from the derived equations; no data and no seeds."
     )
 
 

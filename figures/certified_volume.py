@@ -28,14 +28,15 @@ def caption(_: Path) -> str:
     """What to see, and how it was counted."""
     ratios, shares = _ratios(), _shares()
     return (
-        "How much is certified. Left, linear gate: area of the certified region in the strip 0 ≤ θ ≤ 1 over that of the "
-        "box ρ < ρ*, θ < θ*, against how fast gates move beside the decay of their weights; where the half-plane is "
-        f"not cut off at θ = 1 it is at least twice the box, and from {ratios.min():.1f} to {ratios.max():.0f} times "
-        f"here ({CELLS}×{CELLS} cells a point). Right, bilinear gate with fan-in and fan-out norms up to {REACH:g} "
-        f"(λ = {BILINEAR['decay']}, κ = {BILINEAR['cost']}, r = {BILINEAR['rate']:g}): share of all states that the box "
-        f"and the closed form certify, and that go to zero in simulation; n = {SIDE}×{SIDE}×{SIDE} states a point. At η "
-        f"= {PULLS[-1]:.1f} the three are {shares['box'][-1]:.1%}, {shares['certified'][-1]:.1%} and "
-        f"{shares['simulated'][-1]:.1%}. Computed from the derived equations; no data and no seeds."
+        "How much is certified. Left, linear gate: area of the certified region in the strip 0 ≤ θ ≤ 1 over that of "
+        "the box ρ < ρ*, θ < θ*, against how fast gates move beside the decay of their weights; where the "
+        f"half-plane is not cut off at θ = 1 it is at least twice the box, and from {ratios.min():.1f} to "
+        f"{ratios.max():.0f} times here ({CELLS}×{CELLS} cells a point). Right, bilinear gate with fan-in and "
+        f"fan-out norms up to {REACH:g} (λ = {BILINEAR['decay']}, κ = {BILINEAR['cost']}, r = {BILINEAR['rate']:g}): "
+        "share of all states that the box and the closed form certify, and that go to zero in simulation; n = "
+        f"{SIDE}×{SIDE}×{SIDE} states a point. At η = {PULLS[-1]:.1f} the three are {shares['box'][-1]:.1%}, "
+        f"{shares['certified'][-1]:.1%} and {shares['simulated'][-1]:.1%}. Computed from the derived equations; no "
+        "data and no seeds."
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from dynamics.claims.closed_form import HORIZON, STEPS, distances, models
+from dynamics.closed_form import GatedSum
 from dynamics.stochastic import Order, fit_order
 from figures.style import BLACK, GREY, SERIES, figure, plain_ticks
 
@@ -24,11 +26,11 @@ def caption(_: Path) -> str:
         f"{name} {order.slope:.2f} [{order.low:.2f}, {order.high:.2f}]" for name, (_, _, order) in _cases().items()
     )
     return (
-        f"Largest distance between SGD's path and the ODE's up to time {HORIZON:g}, over all weights and gates, against "
-        "the step size: it shrinks like the step to the power ½, the slope of the grey line. Bars: the middle 80% of "
-        f"the runs. Fitted orders with {LEVEL:.0%} bootstrap intervals over runs: {orders}. n = {RUNS} runs a step "
-        "size, seed "
-        f"{SEED}; data: {len(models()['regression'].y)} samples of a random teacher for each of the two models."
+        f"Largest distance between SGD's path and the ODE's up to time {HORIZON:g}, over all weights and gates, "
+        "against the step size: it shrinks like the step to the power ½, the slope of the grey line. Bars: the "
+        f"middle 80% of the runs. Fitted orders with {LEVEL:.0%} bootstrap intervals over runs: {orders}. n = {RUNS} "
+        f"runs a step size, seed {SEED}; data: {len(models()['regression'].y)} samples of a random teacher for each "
+        "of the two models."
     )
 
 
@@ -60,7 +62,7 @@ def _named(name: str, order: Order) -> str:
 def _cases() -> dict[str, tuple[np.ndarray, np.ndarray, Order]]:
     """Steps, distances [step, run] and order of each case: the cases of the claim `sgd-order`."""
     both, small = models(), tuple(h / 4 for h in STEPS)
-    cases = {
+    cases: dict[str, tuple[GatedSum, dict[str, Any]]] = {
         "regression": (both["regression"], {"steps": STEPS}),
         "teacher–student": (both["teacher-student"], {"steps": STEPS}),
         "regression, momentum 0.9": (both["regression"], {"steps": small, "momentum": 0.9, "batch": 8}),
@@ -68,7 +70,7 @@ def _cases() -> dict[str, tuple[np.ndarray, np.ndarray, Order]]:
     found = {}
     for name, (model, options) in cases.items():
         rng = np.random.default_rng(SEED)
-        apart = distances(model, rng, runs=RUNS, **options)  # type: ignore[arg-type]
+        apart = distances(model, rng, runs=RUNS, **options)
         steps = np.array(options["steps"])
         found[name] = steps, apart, fit_order(steps, apart, rng, level=LEVEL)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,11 +32,12 @@ def caption(_: Path) -> str:
     cases, observed = _cases(), _observed()
     above = int((observed[:, 1] > [case.bound() for case in cases]).sum())
     return (
-        "Probability that SGD's noise carries a certified gate over its separatrix before θ reaches 0: the bound and "
-        f"what simulation of the recursion shows, with exact {LEVEL:.0%} intervals (arrows: nothing escaped). Left: against the step size, for "
-        "one linear gate (λ = 1, η = 2, κ = 1, r = 1) from two starts; lines are the bound. Right: "
-        f"{SETTINGS} random gates, starts, steps and kinds of noise; no point lies above the diagonal but by sampling "
-        f"error (intervals wholly above it: {above} of {SETTINGS}). n = {PATHS} paths a point, seed {SEED}; no data."
+        "Probability that SGD's noise carries a certified gate over its separatrix before θ reaches 0: the bound "
+        f"and what simulation of the recursion shows, with exact {LEVEL:.0%} intervals (arrows: nothing escaped). "
+        "Left: against the step size, for one linear gate (λ = 1, η = 2, κ = 1, r = 1) from two starts; lines are "
+        f"the bound. Right: {SETTINGS} random gates, starts, steps and kinds of noise; no point lies above the "
+        f"diagonal but by sampling error (intervals wholly above it: {above} of {SETTINGS}). n = {PATHS} paths a "
+        f"point, seed {SEED}; no data."
     )
 
 
@@ -64,7 +66,7 @@ def _against_step(axes: Axes) -> None:
 def _against_bound(axes: Axes) -> None:
     bound = np.array([case.bound() for case in _cases()])
     axes.plot([0.01, 1], [0.01, 1], color=GREY, linewidth=0.8)
-    angle = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
+    angle: dict[str, Any] = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
     axes.text(0.012, 0.017, "bound attained", fontsize=7, color=BLACK, **angle)
     for (kind, text), series in zip(KINDS.items(), SERIES, strict=False):
         chosen = np.array([case.kind == kind for case in _cases()])

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from figures.results import read
 from figures.style import BLACK, BLUE, GREY, RED, figure
@@ -16,7 +17,7 @@ from figures.style import BLACK, BLUE, GREY, RED, figure
 __all__ = ["caption", "draw"]
 
 #: How each fate is drawn: colour, line style, opacity. In grey the dead are dark, the alive light, the rest dashed.
-_FATES: dict[str, tuple[str, str, float]] = {
+_FATES: dict[str, tuple[str, LineStyleType, float]] = {
     "alive": (GREY, "solid", 0.35),
     "dead": (BLUE, "solid", 0.6),
     "undecided": (RED, "dashed", 0.9),
@@ -32,10 +33,10 @@ def caption(results: Path) -> str:
     return (
         "Gates of a run, units left, layers right: weight norm against θ from start to end, one line a gate. Gates "
         "that die move down and left, and circles mark where the half-plane rule first certified them. "
-        f"{last[table.get('mode', 'shadow')]} n = {len(paths['gates']) - layers} units and {layers} layers, of which at "
-        f"the end {ended} (between 0.02 and 0.98); one run, seed {table['seed']}: {table['settings']['network']}, "
-        f"{table['epochs']} epochs, {table['steps']} steps, ν = {table['settings']['nu']}, "
-        f"α = {table['settings']['alpha']}. Data: {table['data'].partition(',')[0]}."
+        f"{last[table.get('mode', 'shadow')]} n = {len(paths['gates']) - layers} units and {layers} layers, of which "
+        f"at the end {ended} (between 0.02 and 0.98); one run, seed {table['seed']}: {table['settings']['network']}, "
+        f"{table['epochs']} epochs, {table['steps']} steps, ν = {table['settings']['nu']}, α = "
+        f"{table['settings']['alpha']}. Data: {table['data'].partition(',')[0]}."
     )
 
 

@@ -12,6 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.typing import LineStyleType
 
 from dynamics.flow import Fate, integrate
 from dynamics.gate import Gate
@@ -20,7 +21,12 @@ from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, RED, figure
 __all__ = ["Portrait"]
 
 CELLS = 240
-HEADROOMS = {1: ("solid", 1.6), 1.5: ("dashed", 1.2), 2: ("dashdot", 1.2), 4: ("dotted", 1.4)}
+HEADROOMS: dict[float, tuple[LineStyleType, float]] = {
+    1: ("solid", 1.6),
+    1.5: ("dashed", 1.2),
+    2: ("dashdot", 1.2),
+    4: ("dotted", 1.4),
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ class Portrait:
         ]
         axes.legend(handles=styles, title="headroom", title_fontsize=7, loc="upper right", frameon=True, framealpha=1)
 
-    def _contour(self, axes: Axes, gate: Gate, colour: str, line: str, width: float) -> None:
+    def _contour(self, axes: Axes, gate: Gate, colour: str, line: LineStyleType, width: float) -> None:
         fine = np.meshgrid(np.linspace(1e-6, self.top, 481), np.linspace(0, 1, 481))
         margin = gate.margin(*self.state(*fine))
         axes.contour(*fine, margin, levels=[0.0], colors=colour, linestyles=line, linewidths=width)

@@ -11,15 +11,23 @@ from pathlib import Path
 from types import ModuleType
 
 from figures import (
+    accuracy_flops,
     bilinear_portrait,
     certified_volume,
     convergence_order,
+    coupling_bias,
+    coupling_growth,
+    coupling_time,
     escape_probability,
+    flops_time,
     gate_paths,
     general_portrait,
     hyperprior,
     linear_portrait,
+    rules_compared,
     sgd_paths,
+    shadow_prune,
+    structure_kept,
 )
 
 __all__ = ["REGISTRY", "ROOT", "Entry"]
@@ -46,10 +54,18 @@ class Entry:
     from_run: bool = False
 
 
-_SHADOW = "paper/results/cifar10-quick-seed0"
+_RESULTS = "paper/results"
+_SHADOW = f"{_RESULTS}/cifar10-quick-seed0"
 _MAKE_SHADOW = "python -m training validate --preset cifar10-quick --out runs/cifar10-quick-seed0"
+_MAKE_BOTH = (
+    f"{_MAKE_SHADOW}, and the same with --mode prune --no-ungated --out runs/cifar10-quick-prune-seed0; then copy "
+    "the small files to paper/results"
+)
+_GRID = "sh paper/experiments.sh, then copy config.json and table.json of each run to paper/results/RUN/"
+_EVIDENCE = f"python -m training evidence RUN … --out {_RESULTS}/evidence.json"
 
 REGISTRY: dict[str, Entry] = {
+    # Theory: everything is computed from `dynamics`.
     "hyperprior": Entry(hyperprior),
     "linear_portrait": Entry(linear_portrait),
     "bilinear_portrait": Entry(bilinear_portrait),
@@ -58,5 +74,26 @@ REGISTRY: dict[str, Entry] = {
     "escape_probability": Entry(escape_probability),
     "sgd_paths": Entry(sgd_paths),
     "convergence_order": Entry(convergence_order),
+    # Evidence: drawn from result files.
     "gate_paths": Entry(gate_paths, _SHADOW, ("gate_paths.json", "table.json"), _MAKE_SHADOW, from_run=True),
+    "coupling_time": Entry(
+        coupling_time,
+        _SHADOW,
+        (coupling_time.FILE,),
+        f"python -m training.coupling_history {_SHADOW}/{coupling_time.FILE} runs/cifar10-quick-seed0",
+    ),
+    "coupling_growth": Entry(coupling_growth, _RESULTS, ("evidence.json",), _EVIDENCE),
+    "coupling_bias": Entry(
+        coupling_bias, _RESULTS, coupling_bias.FILES, f"python -m training.evidence.coupling_result {_RESULTS}/FILE RUN"
+    ),
+    "rules_compared": Entry(rules_compared, _RESULTS, ("evidence.json",), _EVIDENCE),
+    "structure_kept": Entry(
+        structure_kept,
+        _RESULTS,
+        tuple(f"{run}/{name}" for run in structure_kept.RUNS.values() for name in ("gate_paths.json", "table.json")),
+        _MAKE_BOTH,
+    ),
+    "shadow_prune": Entry(shadow_prune, _RESULTS, (), _GRID),
+    "accuracy_flops": Entry(accuracy_flops, _RESULTS, (), _GRID),
+    "flops_time": Entry(flops_time, "benchmarks/results", ("shrunk.json",), "python -m benchmarks.shrunk"),
 }

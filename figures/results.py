@@ -22,7 +22,8 @@ class NotThereError(Exception):
 
     def told(self, name: str, command: str) -> str:
         """One line: the figure, what it lacks, and the command that makes it."""
-        return f"{name}: {self.what} is not there; made by: {command}"
+        what = str(self.what).replace(f"{Path.cwd()}/", "")
+        return f"{name}: {what} is not there; made by: {command}"
 
 
 def read(path: Path) -> Any:

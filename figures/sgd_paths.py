@@ -30,8 +30,8 @@ def caption(_: Path) -> str:
         "SGD (thin, coloured) around the ODE of all weights and gates (black) for gated linear regression with "
         f"{model.gates} inputs, whose expectation over the gates is known in closed form. As the step shrinks, the "
         f"paths close in on the ODE: mean largest distance {apart} over all weights and gates. Shown are the θ of a "
-        f"useful, a weak and a useless input. n = {RUNS} runs a step size, mini-batches of {BATCH}, seed {SEED}; data: "
-        f"{len(model.y)} samples of a random linear teacher."
+        f"useful, a weak and a useless input. n = {RUNS} runs a step size, mini-batches of {BATCH}, seed {SEED}; "
+        f"data: {len(model.y)} samples of a random linear teacher."
     )
 
 

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.typing import LineStyleType
 from PIL import Image
 
 __all__ = [
@@ -73,7 +74,7 @@ class Series:
     """How one of several things is drawn: told apart by colour, by line style and by marker."""
 
     colour: str
-    line: str | tuple[int, tuple[float, ...]]
+    line: LineStyleType
     marker: str
 
     def drawn(self, *, marked: bool = True) -> dict[str, Any]:
@@ -89,6 +90,7 @@ SERIES = (
     Series(GREEN, "dashdot", "D"),
     Series(RED, (0, (5, 1, 1, 1, 1, 1)), "v"),
     Series(PURPLE, (0, (1, 2)), "P"),
+    Series(GREY, (0, (8, 2)), "X"),
 )
 
 

@@ -5,7 +5,6 @@ import json
 import pkgutil
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
