@@ -30,9 +30,10 @@ def caption(results: Path) -> str:
         "Test accuracy at the last epoch against the FLOPs that are left (multiply–accumulates counted once), one "
         "point a setting: mean over seeds, bars from the lowest to the highest. Lines run along the pruning "
         "pressure ν (numbers) at fixed α (0 prices units only, 1 layers only) and β (0 prices FLOPs, 1 parameters); "
-        "filled: prune runs, open: shadow runs; the grey line, where there is one, is the network without gates. n "
-        f"= {len(runs)} runs at {settings} settings (ν, α, β), seeds {', '.join(map(str, seeds))}; trained from "
-        f"scratch. Data: {', '.join(data)}."
+        "open: shadow runs, filled: pruned by a certificate, grey inside: by a plain threshold; the grey line, "
+        f"where there is one, is the network without gates. n = {len(runs)} runs at {settings} settings (ν, α, β), "
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; trained from scratch. Data: "
+        f"{', '.join(data)}."
     )
 
 
@@ -43,7 +44,7 @@ def draw(results: Path) -> Figure:
         NotThereError: if there is no such network.
     """
     panels = _panels(results)
-    prices = sorted({run.price[1:] for runs in panels.values() for run in runs})
+    prices = sorted({_line_of(run) for runs in panels.values() for run in runs})
     styles = dict(zip(prices, itertools.cycle(SERIES), strict=False))
     drawing, axes = figure(columns=max(2, len(panels)), height=3.3)
     for axis in axes[len(panels) :]:
@@ -69,22 +70,30 @@ def _panels(results: Path) -> dict[str, list[Run]]:
     return found
 
 
-def _panel(axes: Axes, runs: list[Run], styles: dict[tuple[float, float], Series]) -> None:
+def _panel(axes: Axes, runs: list[Run], styles: dict[tuple[float, float, float], Series]) -> None:
     ungated = [100 * run.table["ungated"]["accuracy"] for run in runs if "ungated" in run.table]
     if ungated:
         axes.axhline(float(np.mean(ungated)), color=GREY, linewidth=0.8)
-    for (alpha, beta), series in styles.items():
-        for mode in ("shadow", "prune"):
-            chosen = [run for run in runs if run.price[1:] == (alpha, beta) and run.table["mode"] == mode]
-            if chosen:
-                _line(axes, chosen, series, mode, f"α = {alpha:g}, β = {beta:g}, {mode}")
+    for (alpha, beta, gate_lr), series in styles.items():
+        chosen = [run for run in runs if _line_of(run) == (alpha, beta, gate_lr)]
+        several = len({run.settings["gate_lr"] for run in runs if run.price[1:] == (alpha, beta)}) > 1
+        for way, group in by(lambda run: run.way, chosen).items():
+            name = f"α = {alpha:g}, β = {beta:g}" + (f", gate rate {gate_lr:g}" if several else "")
+            _line(axes, group, series, f"{name}, {f'pruned by {way[0]}' if way[0] else 'shadow'}")
     low, high = axes.get_ylim()
     if high - low < NARROWEST:  # so that small differences look small
         axes.set_ylim((low + high - NARROWEST) / 2, (low + high + NARROWEST) / 2)
     axes.margins(x=0.1)
 
 
-def _line(axes: Axes, runs: list[Run], series: Series, mode: str, name: str) -> None:
+def _line_of(run: Run) -> tuple[float, float, float]:
+    """What a line has in common: (α, β) and the gates' learning rate."""
+    return *run.price[1:], run.settings["gate_lr"]
+
+
+def _line(axes: Axes, runs: list[Run], series: Series, name: str) -> None:
+    rule = runs[0].way[0]
+    inside = "white" if not rule else ("#cccccc" if rule.startswith("θ") else series.colour)
     groups = by(lambda run: float(run.settings["nu"]), runs)
     x = np.array(
         [[np.mean(values), *_range(values)] for g in groups.values() if (values := [share(r, "macs") for r in g])]
@@ -97,7 +106,7 @@ def _line(axes: Axes, runs: list[Run], series: Series, mode: str, name: str) -> 
         yerr=y[:, 1:].T,
         elinewidth=0.6,
         label=name,
-        markerfacecolor=series.colour if mode == "prune" else "white",
+        markerfacecolor=inside,
         **series.drawn(),
     )
     for nu, at, height in zip(groups, x[:, 0], y[:, 0], strict=True):

@@ -35,10 +35,11 @@ def caption(results: Path) -> str:
     return (
         "Bias of the estimate of a gate's loss difference against the unbiased one from losses, over the gate's "
         "price κ, by layer and age of training: left the first-order estimate, right the corrected one that gates "
-        "follow. Beyond ±1 (grey) the bias is as large as the price. Bars: one standard error. Where the direction "
-        f"of a gate is certain, first order has the other one in {wrong['units']:.0%} of {certain['units']} cases of "
-        f"units and in {wrong['layers']:.0%} of {certain['layers']} of layers. n = {total} gates × records; runs of "
-        f"{' and '.join(parts)}. Data: scikit-learn's digits and CIFAR-10."
+        "follow (of layers the unbiased one itself). Beyond ±1 (grey) the bias is as large as the price. Bars: one "
+        "standard error. Where the direction of a gate is certain, first order has the other one in "
+        f"{wrong['units']:.0%} of {certain['units']} cases of units and in {wrong['layers']:.0%} of "
+        f"{certain['layers']} of layers. n = {total} gates × records; runs of {' and '.join(parts)}. Data: "
+        "scikit-learn's digits and CIFAR-10."
     )
 
 

@@ -13,8 +13,8 @@ __all__ = ["Run", "by", "read_runs", "share"]
 
 #: What other attributes tell; what only a prune run looks at; and where and how fast a run was made.
 _NOT_REST = {
-    "mode", "seed", "nu", "alpha", "beta", "prune", "out", "ungated", "seeds", "jobs", "device", "threads", "precision",
-    "compile", "checkpoint_every", "data_folder",
+    "mode", "seed", "nu", "alpha", "beta", "gate_lr", "prune", "preset", "out", "ungated", "seeds", "jobs", "device",
+    "threads", "compile", "checkpoint_every", "data_folder",
 }  # fmt: skip
 
 Key = TypeVar("Key", bound=Hashable)
@@ -42,9 +42,17 @@ class Run:
 
     @property
     def rest(self) -> str:
-        """All settings that shape a run but its mode, its seed and (ν, α, β)."""
+        """All settings that shape a run but its mode, its seed, (ν, α, β) and the gates' learning rate."""
         other = {name: value for name, value in self.settings.items() if name not in _NOT_REST}
         return repr(sorted(other.items()))
+
+    @property
+    def way(self) -> tuple[str, int, int]:
+        """What prunes: a rule, how often, and in multiples of how many; ("", 0, 0) in a shadow run."""
+        if self.table["mode"] == "shadow":
+            return "", 0, 0
+        prune = self.settings["prune"]
+        return prune["rule"], prune["every"], prune["multiple"]
 
     @property
     def price(self) -> tuple[float, float, float]:

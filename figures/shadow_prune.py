@@ -27,22 +27,31 @@ _PANELS: dict[str, Callable[[Run], float]] = {
 
 
 def caption(results: Path) -> str:
-    """What to see, the mean differences, how many pairs."""
+    """What to see, the mean differences by rule, how many pairs."""
     pairs = [pair for group in _pairs(results).values() for pair in group]
-    runs = [run for pair in pairs for run in pair]
-    seeds = sorted({run.table["seed"] for run in runs})
-    data = sorted({run.table["data"].partition(",")[0] for run in runs})
-    change = ", ".join(
-        f"{name.removesuffix(' (%)')} {np.mean([value(prune) - value(shadow) for shadow, prune in pairs]):+.1f} points"
-        for name, value in _PANELS.items()
-    ).replace("-", "−").replace("+", "plus ")  # fmt: skip
-    return (
-        "Shadow runs (open), in which nothing is removed, against prune runs (filled), which remove certified gates "
-        "as they train: one row a setting, means over seeds. FLOPs and parameters of the network at the end, and "
-        f"FLOPs of the training, are shares of the full network's. Mean change from shadow to prune: {change}. n = "
-        f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of runs of the same settings, "
-        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}. Data: {', '.join(data)}."
+    seeds = sorted({pair[0].table["seed"] for pair in pairs})
+    data = sorted({pair[0].table["data"].partition(",")[0] for pair in pairs})
+    changes = "; ".join(
+        f"{rule} {_change([pair for pair in pairs if pair[1].way[0] == rule])}"
+        for rule in sorted({pair[1].way[0] for pair in pairs})
     )
+    return (
+        "Shadow runs (rings), in which nothing is removed, against prune runs (diamonds), which remove the gates "
+        "that a rule flags as they train: one row a setting and rule, means over seeds. FLOPs and parameters of the "
+        "network at the end, and FLOPs of the training, are shares of the full network's. Mean change from shadow "
+        f"to prune in points, by rule: {changes}. n = {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of runs of "
+        f"the same settings, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}. Data: "
+        f"{', '.join(data)}."
+    )
+
+
+def _change(pairs: list[Pair]) -> str:
+    """Mean of prune less shadow for each panel."""
+    means = {
+        name: np.mean([value(prune) - value(shadow) for shadow, prune in pairs]) for name, value in _PANELS.items()
+    }
+    parts = [f"{name.removesuffix(' (%)')} {'−' if mean < 0 else '+'}{abs(mean):.1f}" for name, mean in means.items()]
+    return f"{', '.join(parts)} (n = {len(pairs)})"
 
 
 def draw(results: Path) -> Figure:
@@ -84,12 +93,18 @@ def _row(axes: Axes, row: int, shadow: list[float], prune: list[float]) -> None:
 def _pairs(results: Path) -> dict[tuple[str, str], list[Pair]]:
     """Pairs of equal settings and seed, by setting: its name, and what else the runs have in common."""
     found: dict[tuple[str, str], list[Pair]] = {}
-    for runs in by(lambda run: (*run.price, run.rest, run.table["seed"]), read_runs(results)).values():
-        shadow, prune = ([run for run in runs if run.table["mode"] == mode] for mode in ("shadow", "prune"))
-        for pair in zip(shadow, prune, strict=False):
+
+    def same(run: Run) -> tuple[object, ...]:
+        return *run.price, run.settings["gate_lr"], run.rest, run.table["seed"]
+
+    for runs in by(same, read_runs(results)).values():
+        shadow, prune = (
+            [run for run in runs if (run.table["mode"] == "prune") == removes] for removes in (False, True)
+        )
+        for pair in ((shadow[0], run) for run in prune if shadow):  # one shadow run may serve several rules
             nu, alpha, beta = pair[0].price
-            name = f"{pair[0].settings['network']}, ν {nu:g}, α {alpha:g}, β {beta:g}"
-            found.setdefault((name, pair[0].rest), []).append(pair)
+            name = f"{pair[0].settings['network']}, ν {nu:g}, α {alpha:g}, β {beta:g}: {pair[1].way[0]}"
+            found.setdefault((name, repr(same(pair[0])[:-1]) + repr(pair[1].way)), []).append(pair)
     if not found:
         raise NotThereError(f"a shadow and a prune run of the same settings and seed in {results}/*/table.json")
     return found

@@ -92,7 +92,9 @@ def test_shadow_and_prune_are_joined_by_settings_and_seed():
         np.testing.assert_allclose(drawn, [[100 * read(folder / "table.json")["gated"]["accuracy"], 0]])
 
 
-@pytest.mark.parametrize("setting", [{"seed": 1}, {"nu": 0.5}, {"gate_lr": 2.0}, {"mode": "prune"}])
+@pytest.mark.parametrize(
+    "setting", [{"seed": 1}, {"nu": 0.5}, {"gate_lr": 2.0}, {"precision": "bf16"}, {"mode": "prune"}]
+)
 def test_a_run_of_another_setting_is_no_pair(setting, tmp_path):
     copied(tmp_path, "one")
     copied(tmp_path, "two", **setting)
@@ -120,6 +122,26 @@ def test_fronts_run_over_nu_and_other_settings_are_kept_apart(tmp_path):
     np.testing.assert_allclose(drawn[0].get_xydata(), [point, point])
     assert {text.get_text() for text in axes.texts} == {"0.5", "1"}
     assert "n = 2 runs at 2 settings" in accuracy_flops.caption(tmp_path)
+
+
+def test_each_rule_that_prunes_has_a_row_and_the_gates_rate_no_panel_of_its_own(tmp_path):
+    copied(tmp_path, "shadow")
+    for name, rule in {"one": "bilinear", "two": "θ < 0.5"}.items():
+        copied(tmp_path, name, mode="prune", prune={"rule": rule, "every": 200, "multiple": 1})
+        table = read(tmp_path / name / "table.json")
+        (tmp_path / name / "table.json").write_text(json.dumps(table | {"mode": "prune"}))
+    copied(tmp_path, "other", alpha=1.0, gate_lr=0.05)
+    rows = [text.get_text() for text in shadow_prune.draw(tmp_path).axes[0].get_yticklabels()]
+    assert [row.partition(": ")[2] for row in rows] == ["bilinear", "θ < 0.5"]
+    drawing = accuracy_flops.draw(tmp_path)
+    assert len(drawing.axes) == 1
+    named = {text.get_text() for text in drawing.legends[0].get_texts()}
+    assert named == {
+        "α = 0.2, β = 0, shadow",
+        "α = 0.2, β = 0, pruned by bilinear",
+        "α = 0.2, β = 0, pruned by θ < 0.5",
+        "α = 1, β = 0, shadow",
+    }
 
 
 def test_one_setting_is_no_front(tmp_path):
