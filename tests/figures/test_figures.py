@@ -20,8 +20,15 @@ from training.config import Validate
 from training.tracker import TrackerSettings
 from training.validate import validate
 
-#: Figures that simulate for some seconds: their drawing is looked at in `make figures`, not here.
-SLOW = {"escape_probability", "sgd_paths", "convergence_order", "certified_volume"}
+#: Figures that simulate for some seconds, and portraits drawn by the code of another: `make figures` draws them.
+SLOW = {
+    "escape_probability",
+    "sgd_paths",
+    "convergence_order",
+    "certified_volume",
+    "linear_portrait",
+    "bilinear_portrait",
+}
 KINDS = ("caption.tex", "pdf", "png")
 
 

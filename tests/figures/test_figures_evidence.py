@@ -1,6 +1,7 @@
 """Evidence figures show the numbers of their result files, and ask for what is missing in words."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -85,8 +86,11 @@ def test_structure_kept_counts_the_units_that_the_runs_themselves_count():
     assert sum(heights[blocks : 2 * blocks]) == read(SHADOW / "table.json")["gated"]["units_on"]
 
 
-def test_shadow_and_prune_are_joined_by_settings_and_seed():
-    drawing = shadow_prune.draw(RESULTS)
+def test_shadow_and_prune_are_joined_by_settings_and_seed(tmp_path):
+    for folder in (SHADOW, PRUNE):
+        (tmp_path / folder.name).mkdir()
+        shutil.copy(folder / "table.json", tmp_path / folder.name)
+    drawing = shadow_prune.draw(tmp_path)
     for mode, folder in (("shadow", SHADOW), ("prune", PRUNE)):
         drawn = lines(drawing.axes[0])[f"{mode} run"]
         np.testing.assert_allclose(drawn, [[100 * read(folder / "table.json")["gated"]["accuracy"], 0]])
