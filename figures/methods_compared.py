@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from figures.results import read
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, figure, save
 
 CAPTION = (
@@ -25,6 +26,16 @@ CAPTION = (
 # A system is known by its colour and its marker, so that it is known in grey too.
 _COLOURS, _MARKERS = (BLUE, ORANGE, GREEN, RED, GREY), "osD^vP"
 _STYLES = [(_COLOURS[i % 5], _MARKERS[i % 6]) for i in range(30)]  # 5 and 6 have no common divisor: all differ
+
+
+def caption(results: Path) -> str:
+    """What to see, of how many runs, seeds and systems."""
+    table = read(results / "table.json")
+    seeds = table["seeds"]
+    return (
+        f"{CAPTION} n = {len(table['rows'])} systems, {len(seeds)} seed{'s' * (len(seeds) > 1)} "
+        f"({', '.join(map(str, seeds))}), {table['network']}. Data: preset {table['preset']}."
+    )
 
 
 def draw(results: Path) -> Figure:

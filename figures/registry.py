@@ -24,6 +24,7 @@ from figures import (
     general_portrait,
     hyperprior,
     linear_portrait,
+    methods_compared,
     rules_compared,
     sgd_paths,
     shadow_prune,
@@ -95,5 +96,11 @@ REGISTRY: dict[str, Entry] = {
     ),
     "shadow_prune": Entry(shadow_prune, _RESULTS, (), _GRID),
     "accuracy_flops": Entry(accuracy_flops, _RESULTS, (), _GRID),
+    "methods_compared": Entry(
+        methods_compared,
+        f"{_RESULTS}/compare-cifar10-quick",
+        ("table.json",),
+        "python -m training compare --preset cifar10-quick, then copy its table.json",
+    ),
     "flops_time": Entry(flops_time, "benchmarks/results", ("shrunk.json",), "python -m benchmarks.shrunk"),
 }
