@@ -39,7 +39,8 @@ def caption(results: Path) -> str:
         "before the warm-up ends (vertical line). A line stops where fewer than a quarter of its gates are measured "
         f"(a gate that is always on cannot be compared with off), and a bound where it is infinite. n = {counts}; "
         f"gates that end between 0.02 and 0.98 are left out. One run, seed {run['seed']}: {run['network']}, "
-        f"{run['epochs']} epochs, ν = {run['nu']}, α = {run['alpha']}. Data: {run['data'].upper()}."
+        f"{run['epochs']} epochs, ν = {run['nu']}, α = {run['alpha']}. "
+        f"Data: {run['data'].upper().replace('CIFAR', 'CIFAR-')}."
     )
 
 

@@ -7,16 +7,21 @@ from typing import Any
 
 from figures.results import read
 
-__all__ = ["read_evidence", "where_from"]
+__all__ = ["FILES", "read_evidence", "where_from"]
+
+
+#: The first of these that is there is drawn; the caption says which data it is of.
+FILES = ("evidence.json", "evidence-digits.json")
+_DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "scikit-learn's handwritten digits"}
 
 
 def read_evidence(results: Path) -> dict[str, Any]:
-    """`evidence.json`, as `python -m training evidence` writes it.
+    """The evidence on CIFAR-10, or on the digits while there is none, as `python -m training evidence` writes it.
 
     Raises:
-        NotThereError: if it is not there.
+        NotThereError: if there is neither.
     """
-    return read(results / "evidence.json")
+    return read(next((results / name for name in FILES if (results / name).is_file()), results / FILES[0]))
 
 
 def where_from(result: dict[str, Any]) -> str:
@@ -24,7 +29,7 @@ def where_from(result: dict[str, Any]) -> str:
     runs = result["runs"]
     seeds = sorted({run["seed"] for run in runs})
     networks = sorted({run["settings"]["network"] for run in runs})
-    data = sorted({run["settings"]["data"].upper() for run in runs})
+    data = sorted({_DATA.get(run["settings"]["data"], run["settings"]["data"]) for run in runs})
     many = "s" if len(runs) > 1 else ""
     named = "seeds" if len(seeds) > 1 else "seed"
     return (

@@ -43,7 +43,7 @@ class Entry:
     Attributes:
         module: draws it.
         folder: of committed results, relative to the root of the repository; None if it needs none.
-        needs: files in that folder.
+        needs: files in that folder without which nothing can be drawn; a figure may say more when it reads.
         command: makes them.
         from_run: whether `--run FOLDER` can draw it from any run folder.
     """
@@ -83,11 +83,11 @@ REGISTRY: dict[str, Entry] = {
         (coupling_time.FILE,),
         f"python -m training.coupling_history {_SHADOW}/{coupling_time.FILE} runs/cifar10-quick-seed0",
     ),
-    "coupling_growth": Entry(coupling_growth, _RESULTS, ("evidence.json",), _EVIDENCE),
+    "coupling_growth": Entry(coupling_growth, _RESULTS, (), _EVIDENCE),
     "coupling_bias": Entry(
         coupling_bias, _RESULTS, coupling_bias.FILES, f"python -m training.evidence.coupling_result {_RESULTS}/FILE RUN"
     ),
-    "rules_compared": Entry(rules_compared, _RESULTS, ("evidence.json",), _EVIDENCE),
+    "rules_compared": Entry(rules_compared, _RESULTS, (), _EVIDENCE),
     "structure_kept": Entry(
         structure_kept,
         _RESULTS,

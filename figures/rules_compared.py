@@ -60,6 +60,7 @@ def draw(results: Path) -> Figure:
         left.axhline(0, color=GREY, linewidth=0.6)
         left.set(title=kind, ylabel="median lead (steps)")
         right.set(title=kind, ylabel="caught of the dead (%)")
+        right.set_ylim(min(95.0, right.get_ylim()[0]), 100.5)
         for axes in (left, right):
             axes.set(xlabel="wrong of the decided (%)")
             axes.set_xlim(left=-0.12 * axes.get_xlim()[1])
@@ -76,12 +77,14 @@ def _path(axes: Axes, rows: list[dict[str, Any]], what: str, scale: float, serie
     if first is not None:
         low, high = (100 * limit for limit in rows[first]["wrong_interval"])
         axes.plot([low, high], [y[first]] * 2, color=series.colour, linewidth=0.5)
+    named: set[tuple[float, float]] = set()  # a point that several share is named once
     for row, at, height in zip(rows, x, y, strict=True):
-        if row.get("headroom") in MARKED and rule == CERTIFICATES[0]:
-            place = (0, 6) if at > 0 else (-10, 0)
-            _name(axes, at, height, f"{row['headroom']:g}", series.colour, place)
-        elif rule is None and what == "lead" and row["rule"].removeprefix("θ < ") in NAMED:
-            _name(axes, at, height, row["rule"].removeprefix("θ < "), series.colour, (13, 0))
+        certified = row.get("headroom") in MARKED and rule == CERTIFICATES[0]
+        plain = rule is None and what == "lead" and row["rule"].removeprefix("θ < ") in NAMED
+        if (certified or plain) and (at, height) not in named:
+            named.add((at, height))
+            text = f"{row['headroom']:g}" if certified else row["rule"].removeprefix("θ < ")
+            _name(axes, at, height, text, series.colour, (-9, 2) if certified else (14, 2))
 
 
 def _name(axes: Axes, x: float, y: float, text: str, colour: str, offset: tuple[int, int]) -> None:

@@ -66,6 +66,13 @@ def test_rules_are_drawn_along_their_headroom(pooled):
     assert f"{rows[0]['gates']} units ({rows[0]['dead']} ended dead)" in rules_compared.caption(pooled)
 
 
+def test_the_first_evidence_that_is_there_is_drawn(pooled, tmp_path):
+    result = read(pooled / "evidence.json")
+    for name, refutations in (("evidence-digits.json", 7), ("evidence.json", 8)):
+        (tmp_path / name).write_text(json.dumps(result | {"refutations": refutations}))
+        assert f"refutations of the theory: {refutations};" in rules_compared.caption(tmp_path)
+
+
 def test_too_few_dead_gates_are_no_comparison(pooled, tmp_path):
     result = read(pooled / "evidence.json")
     for row in result["all"]["calibration"]:
