@@ -29,27 +29,6 @@ def test_any_ascii_text_is_balanced(text):
     assert balanced(as_latex(text))
 
 
-@pytest.mark.parametrize(
-    "text, latex",
-    [
-        ("ρ_in", r"$\rho_{\mathrm{in}}$"),
-        ("θ*", r"$\theta^{*}$"),
-        ("θ_g²", r"$\theta_{g}$$^2$"),
-        ("e^(−λt)", r"e$^{-\lambda t}$"),
-        ("50 % of x_y", r"50 \% of $x_{y}$"),
-        ("a file_name", r"a file\_name"),
-        ("its flow's ρ'", r"its flow's $\rho$$'$"),
-    ],
-)
-def test_symbols(text, latex):
-    assert as_latex(text) == latex
-
-
-def test_an_unknown_character_is_named():
-    with pytest.raises(ValueError, match="'☃'"):
-        as_latex("☃")
-
-
 @given(st.integers(-(10**12), 10**12))
 def test_a_count_keeps_its_digits(value):
     assert int(count(value).replace(r"\,", "").replace("$-$", "-")) == value
