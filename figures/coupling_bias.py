@@ -23,8 +23,9 @@ def caption(results: Path) -> str:
     parts = []
     for name in FILES:
         result = read(results / name)
-        for run in result["runs"]:
-            parts.append(f"{run['network']} ({run['preset']}, {run['steps']} steps, seed {run['seed']})")
+        run, seeds = result["runs"][0], len({run["seed"] for run in result["runs"]})
+        told = f"{len(result['runs'])} run{'s' * (len(result['runs']) > 1)}, {seeds} seed{'s' * (seeds > 1)}"
+        parts.append(f"{run['network']} ({run['preset']}, {run['steps']} steps; {told})")
     rows = [row for name in FILES for row in read(results / name)["bias"]]
     certain = {kind: sum(row["certain"] for row in rows if row["kind"] == kind) for kind in ("units", "layers")}
     wrong = {

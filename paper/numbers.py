@@ -206,7 +206,7 @@ def _certain(kind: str) -> Read:
 
 _COUPLINGS: dict[str, Read] = {
     "network": lambda result: result["runs"][0]["network"].replace("resnet", "ResNet-"),
-    "seed": lambda result: ", ".join(str(run["seed"]) for run in result["runs"]),
+    "runs": lambda result: count(len(result["runs"])),
     "units.wrong-way": _wrong_way("units"),
     "units.certain": _certain("units"),
     "layers.wrong-way": _wrong_way("layers"),

@@ -1,8 +1,8 @@
 """Tables quoted in a text are generated from result files: `python -m training.quote README.md`.
 
 Everything between `<!-- quote FOLDER -->` and `<!-- end quote -->` is replaced by the tables of FOLDER/table.json, and
-that of `<!-- quote FILE.json -->` by those of pooled evidence, relative to the text. A test fails while the README does
-not say what its result files say.
+that of `<!-- quote FILE.json -->` by those of pooled evidence or of the bias of estimates, relative to the text. A test
+fails while the README does not say what its result files say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from training.evidence.digest import digest
+from training.evidence.digest import bias_digest, digest
 from training.report import tables
 from training.rundir import write_atomically
 
@@ -32,7 +32,8 @@ def quoted(text: str, folder: Path) -> str:
         source = folder / match["folder"]
         pooled = source.suffix == ".json"
         result = json.loads((source if pooled else source / "table.json").read_text())
-        return f"{match[1]}\n{digest(result) if pooled else tables(result)}\n\n{match[3]}"
+        shown = (bias_digest if "bias" in result else digest if pooled else tables)(result)
+        return f"{match[1]}\n{shown}\n\n{match[3]}"
 
     return _BLOCK.sub(block, text)
 

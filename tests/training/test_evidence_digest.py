@@ -6,7 +6,7 @@ import pytest
 from simulated_run import follow, layer_run
 
 from training.evidence.calibration import CERTIFICATES
-from training.evidence.digest import digest
+from training.evidence.digest import bias_digest, digest
 from training.evidence.growth import HEADROOMS
 from training.evidence.result import evidence
 from training.quote import quoted
@@ -45,3 +45,25 @@ def test_pooled_evidence_can_be_quoted(result, tmp_path):
     text = "before\n<!-- quote evidence.json -->\nold\n<!-- end quote -->\nafter\n"
     found = quoted(text, tmp_path)
     assert digest(result) in found and "old" not in found and found == quoted(found, tmp_path)
+
+
+def test_the_bias_of_estimates_is_averaged_over_layers_by_what_was_measured():
+    row = {
+        "from": 0.0,
+        "to": 0.5,
+        "kind": "units",
+        "gates_and_records": 10,
+        "cost": 2.0,
+        "certain": 4,
+        "wrong_way": 0.5,
+    }
+    other = row | {"gates_and_records": 30, "cost": 1.0, "certain": 6, "wrong_way": None}
+    free = row | {"cost": 0.0}  # without a price there is nothing to compare a bias with
+    rows = [
+        row | {"first_order_bias": 4.0, "used_bias": 0.0},
+        other | {"first_order_bias": 1.0, "used_bias": -1.0},
+        free,
+    ]
+    text = bias_digest({"bias": rows, "runs": [{"network": "resnet8", "preset": "digits"}]})
+    assert "| units | 0% to 50% | 40 | 1.25 | -0.75 | 10 | 20.0% |" in text.splitlines()
+    assert "layers" not in text

@@ -1,4 +1,4 @@
-"""The pooled evidence on one page, for a reader: what was run, the rules, the headroom, prune against shadow runs."""
+"""Result files in short, for a reader: the pooled evidence, and the bias of first-order estimates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from training.evidence.tables import number, pair_lines, share, table, with_interval
 
-__all__ = ["digest"]
+__all__ = ["bias_digest", "digest"]
 
 _THRESHOLDS = ("θ < 0.8", "θ < 0.5", "θ < 0.1", "θ < 0.02")
 _RISK = 0.1
@@ -95,3 +95,40 @@ def _headroom(rows: Sequence[dict[str, Any]], kinds: Sequence[str]) -> list[str]
 def _at_headroom(row: dict[str, Any]) -> list[str]:
     wrong = with_interval(share(row["wrong_share"]), row["wrong_interval"], share)
     return [str(row["flagged"]), share(row["caught_share"]), wrong, number(row["lead"])]
+
+
+def bias_digest(result: dict[str, Any]) -> str:
+    """First-order against unbiased D, of a result of `training.evidence.coupling_result`, as Markdown."""
+    rows = result["bias"]
+    ages = sorted({(row["from"], row["to"]) for row in rows})
+    body = []
+    for kind in ("units", "layers"):
+        for begin, end in ages:
+            here = [row for row in _of(rows, kind) if (row["from"], row["to"]) == (begin, end) and row["cost"] > 0]
+            if here:
+                body.append([kind, f"{begin:.0%} to {end:.0%}", *_bias_row(here)])
+    head = ["kind", "age", "gates × records", "first-order bias / κ", "bias of the estimate used / κ"]
+    return "\n".join(
+        [
+            f"{len(result['runs'])} runs of {result['runs'][0]['network']} ({result['runs'][0]['preset']}).",
+            "",
+            *table([*head, "direction certain", "first order goes the wrong way"], body),
+        ]
+    )
+
+
+def _bias_row(rows: Sequence[dict[str, Any]]) -> list[str]:
+    weight = sum(row["gates_and_records"] for row in rows)
+
+    def mean(name: str) -> str:
+        return f"{sum(row['gates_and_records'] * row[name] / row['cost'] for row in rows) / weight:.2f}"
+
+    certain = sum(row["certain"] for row in rows)
+    wrong = sum(row["certain"] * (row["wrong_way"] or 0) for row in rows)
+    return [
+        str(weight),
+        mean("first_order_bias"),
+        mean("used_bias"),
+        str(certain),
+        share(wrong / certain if certain else None),
+    ]
