@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from training.evidence.tables import number, pair_lines, share, table, with_interval
+from training.evidence.tables import number, pair_lines, seeds_of, share, table, with_interval
 
 __all__ = ["bias_digest", "digest"]
 
@@ -45,14 +45,14 @@ def _of(rows: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def _what(runs: Sequence[dict[str, Any]]) -> str:
     networks = ", ".join(sorted({run["settings"]["network"] for run in runs}))
-    seeds = sorted({run["seed"] for run in runs})
+    seeds = list({run["seed"] for run in runs})
     settings = len({str(run["settings"]) for run in runs})
     data = "; ".join(sorted({str(run["made"].get("data", "unknown")) for run in runs}))
     settled = sum(run["settled"] * run["gates"] for run in runs) / sum(run["gates"] for run in runs)
+    what = f"{settings} setting{'s' * (settings != 1)}, seed{'s' * (len(seeds) != 1)} {seeds_of(seeds)}"
     return (
-        f"{len(runs)} shadow runs: {networks}; {settings} setting{'s' * (settings != 1)}, seeds "
-        f"{', '.join(map(str, seeds)) if len(seeds) < 4 else f'{seeds[0]} to {seeds[-1]}'}; "
-        f"{share(settled)} of the gates had settled when the runs ended. Data: {data}."
+        f"{len(runs)} shadow runs: {networks}; {what}; {share(settled)} of the gates had settled when the runs ended. "
+        f"Data: {data}."
     )
 
 

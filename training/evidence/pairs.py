@@ -136,6 +136,7 @@ def pairs(shadows: Sequence[Ended], prunes: Sequence[Ended]) -> list[dict[str, A
 
 
 def _row(what: dict[str, Any], members: Sequence[tuple[Ended, Ended]]) -> dict[str, Any]:
+    members = sorted(members, key=lambda pair: pair[0].settings["seed"])
     measured = [_compared(prune, shadow) for prune, shadow in members]
     row = {"settings": {name: value for name, value in what.items() if name != "prune"}, "prune": what["prune"]}
     row["seeds"] = [prune.settings["seed"] for prune, _ in members]

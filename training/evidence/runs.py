@@ -113,4 +113,5 @@ def _made(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     known = read_json(path) if path.exists() else {}
     found = {name: known[name] for name in ("data", "machine") if name in known}
+    found.setdefault("data", read_json(folder / "table.json").get("data", "unknown"))
     return found | {"commit": (known.get("git") or {}).get("commit")}

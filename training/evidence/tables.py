@@ -8,7 +8,7 @@ from typing import Any
 from training.evidence.breaks import VERDICTS
 from training.evidence.pairs import spread
 
-__all__ = ["CALIBRATION", "as_markdown", "number", "pair_lines", "share", "table", "with_interval"]
+__all__ = ["CALIBRATION", "as_markdown", "number", "pair_lines", "seeds_of", "share", "table", "with_interval"]
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -61,7 +61,7 @@ def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
             [
                 _short(row["settings"], rows),
                 f"{row['prune']['rule']}, every {row['prune']['every']}",
-                ", ".join(map(str, row["seeds"])),
+                seeds_of(row["seeds"]),
                 *(_mean(row[name], name == "difference") for name in names),
                 f"{row['seconds_ratio']['mean']:.2f}",
             ]
@@ -91,6 +91,22 @@ def _short(settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     if all(name(row["settings"]) != name(settings) or row["settings"] == settings for row in rows):
         return name(settings)
     return _told_apart(settings, rows)
+
+
+def seeds_of(seeds: Sequence[int]) -> str:
+    """Their numbers, neighbours joined.
+
+    Example:
+        >>> seeds_of([0, 1, 2, 5])
+        '0 to 2, 5'
+    """
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def _mean(spread: dict[str, Any], interval: bool) -> str:
