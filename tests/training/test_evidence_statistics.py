@@ -94,9 +94,9 @@ def test_shares_of_nothing_are_none():
     assert row["caught_share"] is row["wrong_share"] is row["wrong_interval"] is row["lead"] is None
 
 
-def test_the_best_threshold_is_the_earliest_of_those_with_no_larger_share_of_wrong_flags():
+def test_the_best_threshold_is_the_earliest_of_those_with_no_more_wrong_flags():
     certificate = runs([400, 500], wrong=1)
-    plain = {"eager": runs([900], wrong=1), "as good": runs([200, 300], wrong=1), "late": runs([50, 60])}
+    plain = {"eager": runs([900], wrong=2), "as good": runs([200, 300], wrong=1), "late": runs([50, 60])}
     best = best_threshold(certificate, plain)
     assert (best["rule"], best["lead"], best["lead_ratio"]) == ("as good", 250.0, 450 / 250)
     eager = [dataclasses.replace(plain["late"][0], flagged=40, leaning=30)]
@@ -104,3 +104,10 @@ def test_the_best_threshold_is_the_earliest_of_those_with_no_larger_share_of_wro
     assert best_threshold(runs([400, 500]), {"eager": plain["eager"]}) is None
     assert best_threshold(runs([400]), {"at death": runs([0.0])})["lead_ratio"] is None
     assert best_threshold(runs([]), plain) is None
+
+
+def test_a_gate_more_that_was_caught_rules_no_threshold_out():
+    """The digits: both have four wrong flags, and of more gates caught four are a smaller share."""
+    (certificate,), (plain,) = runs([100] * 1426, wrong=4, dead=1429), runs([540] * 1425, wrong=4, dead=1429)
+    best = best_threshold([certificate], {"θ < 0.5": [plain], "θ < 0.01": runs([30] * 1420, wrong=3, dead=1429)})
+    assert (best["rule"], best["lead"]) == ("θ < 0.5", 540.0)

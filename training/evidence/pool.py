@@ -162,8 +162,9 @@ def best_threshold(
 ) -> dict[str, Any] | None:
     """The plain threshold with the longest median lead among those that are no worse in false flags.
 
-    No worse: its share of wrong flags is no larger, and neither is its share of flags that still lean towards alive
-    (else a threshold that flags nearly everything looks harmless in a run too short to prove it wrong).
+    No worse: it has no more wrong flags, and no more flags that still lean towards alive (else a threshold that flags
+    nearly everything looks harmless in a run too short to prove it wrong). Counts of the same gates, not shares: 4 of
+    1430 is a smaller share than 4 of 1429, and one more gate caught would rule out every threshold worth comparing.
 
     Args:
         certificate: what the certificate did, one entry a run.
@@ -174,19 +175,24 @@ def best_threshold(
         for a rule that knew the future (`longest_lead`). Ratios are None unless both leads are positive: one to a rule
         that is never early says nothing. None where no threshold qualifies.
     """
-    own, lead, leaning = wrong_share(certificate), median_lead(certificate), leaning_share(certificate)
-    if own is None or lead is None:
+    lead, limits = median_lead(certificate), _false(certificate)
+    if lead is None:
         return None
     fit = []
     for name, parts in thresholds.items():
-        share, other = wrong_share(parts), median_lead(parts)
-        if share is not None and other is not None and share <= own and leaning_share(parts) <= leaning:
-            fit.append((other, name, share, caught_share(parts)))
+        other = median_lead(parts)
+        if other is not None and all(count <= limit for count, limit in zip(_false(parts), limits, strict=True)):
+            fit.append((other, name, wrong_share(parts), caught_share(parts)))
     if not fit:
         return None
     other, name, share, caught = max(fit)
     found = {"rule": name, "wrong_share": share, "caught_share": caught, "lead": other}
     return found | {"lead_ratio": _ratio(lead, other), "ratio_limit": _ratio(longest_lead(certificate), other)}
+
+
+def _false(parts: Sequence[Flagged]) -> tuple[int, int]:
+    """Flags that were wrong, and those that may still prove wrong."""
+    return sum(part.wrong for part in parts), sum(part.leaning for part in parts)
 
 
 def _ratio(lead: float | None, other: float) -> float | None:

@@ -38,8 +38,8 @@ _HOW = (
     "over whole runs, drawn within equal settings. Runs wrong: runs with at least one wrong flag, of those in which "
     "anything was decided, with the exact interval over runs. A gate that was dead before its rule spoke is caught, "
     "with a negative lead. Longest: the median lead of a rule that knew the future and spoke as soon as any may. Best "
-    "threshold: the plain θ < t with the longest median lead among those with no larger share of wrong flags and of "
-    "flags undecided above ½; ratio: of the leads, and what it would be for the rule that knew the future."
+    "threshold: the plain θ < t with the longest median lead among those with no more wrong flags and no more flags "
+    "undecided above ½; ratio: of the leads, and what it would be for the rule that knew the future."
 )
 
 
