@@ -76,6 +76,13 @@ def test_one_run_says_nothing_about_the_spread_between_runs():
     assert same == bootstrap(runs([1, 9], [4]), median_lead), "a report can be made again"
 
 
+def test_a_setting_with_a_single_run_does_not_count_as_free_of_chance():
+    parts = runs([0], [100], [200], [300])
+    assert bootstrap(parts, median_lead, strata=[0, 0, 1, 1]) == (100, 200)
+    assert bootstrap(parts, median_lead, strata=[0, 0, 1, 2]) == bootstrap(parts, median_lead)
+    assert bootstrap(parts, median_lead, strata=[0, 1, 2, 3]) is None
+
+
 @pytest.mark.parametrize("wrong", [{"level": 0.0}, {"level": 1.0}, {"resamples": 0}])
 def test_a_bootstrap_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
