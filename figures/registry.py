@@ -98,9 +98,9 @@ REGISTRY: dict[str, Entry] = {
     "accuracy_flops": Entry(accuracy_flops, _RESULTS, (), _GRID),
     "methods_compared": Entry(
         methods_compared,
-        f"{_RESULTS}/compare-cifar10-quick",
+        f"{_RESULTS}/compare-digits",
         ("table.json",),
-        "python -m training compare --preset cifar10-quick, then copy its table.json",
+        "python -m training compare --preset digits --seeds 5, then copy its table.json",
     ),
     "flops_time": Entry(flops_time, "benchmarks/results", ("shrunk.json",), "python -m benchmarks.shrunk"),
 }

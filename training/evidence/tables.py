@@ -72,13 +72,18 @@ def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _all_pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The differences of each rule's pairs, all settings together."""
+    """The differences of each network's and rule's pairs, all settings together."""
     lines = []
-    for rule in dict.fromkeys(row["prune"]["rule"] for row in rows):
-        of = [row["difference"]["values"] for row in rows if row["prune"]["rule"] == rule]
+    for network, rule in dict.fromkeys((row["settings"].get("network"), row["prune"]["rule"]) for row in rows):
+        of = [
+            row["difference"]["values"]
+            for row in rows
+            if (row["settings"].get("network"), row["prune"]["rule"]) == (network, rule)
+        ]
         if len(of) > 1:
             mean = _mean(spread([value for values in of for value in values]), True)
-            lines += [f"All {sum(map(len, of))} pairs pruned by “{rule}”, over {len(of)} settings: {mean}.", ""]
+            pairs = f"{sum(map(len, of))} pairs of {network} pruned by “{rule}”"
+            lines += [f"Difference of all {pairs}, over {len(of)} settings: {mean}.", ""]
     return lines
 
 
