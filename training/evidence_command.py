@@ -51,7 +51,9 @@ def pool_runs(arguments: list[str]) -> None:
     shadows = [folder for folder in chosen.runs if mode_of(folder) == "shadow"]
     prunes = [folder for folder in chosen.runs if folder not in shadows]
     runs = [open_run(folder) for folder in shadows]
-    compared = pairs([open_ended(folder) for folder in shadows], [open_ended(folder) for folder in prunes])
+    # Without a prune run nothing is asked of how the shadow runs ended, which older ones do not say.
+    ends = [open_ended(folder) for folder in shadows] if prunes else []
+    compared = pairs(ends, [open_ended(folder) for folder in prunes])
     with Progress("evidence", 2 + len(grouped(runs))) as progress:
         result = evidence(runs, progress.advance) | {"pairs": compared}
     print(conclude(result, chosen.out))

@@ -89,3 +89,10 @@ def test_real_runs_are_compared_by_the_command(tmp_path, monkeypatch, capsys):
     assert left.on.sum() == table["units_on"] + table["layers_on"] < len(left.on)
     with pytest.raises(InputError, match="needs one shadow run"):
         pool_runs([str(tmp_path / "prune"), "--out", str(out)])
+    older = json.loads((tmp_path / "shadow" / "table.json").read_text())
+    del older["gated"]["flops_full"]
+    (tmp_path / "shadow" / "table.json").write_text(json.dumps(older))
+    with pytest.raises(InputError, match="has no 'flops_full': it was made by another version"):
+        pool_runs([str(tmp_path / "prune"), str(tmp_path / "shadow"), "--out", str(out)])
+    pool_runs([str(tmp_path / "shadow"), "--out", str(out)])
+    assert json.loads(out.read_text())["pairs"] == []

@@ -1,6 +1,7 @@
 """Prune runs against the shadow run of the same settings and seed: what pruning as one goes costs, and what it saves.
 
-Both runs are the same, bit for bit, up to the first removal. Compared are the networks at the end (every gate on that
+Made in the same way, on one machine and both compiled or neither, the two are the same, bit for bit, up to the first
+removal; else they part from rounding on, and what differs between them holds that too. Compared are the networks at the end (every gate on that
 has θ ≥ ½), the floating point operations of training, and its wall time, which means something only where both runs
 had the machine to themselves. Seeds are the unit of replication.
 """
@@ -72,7 +73,7 @@ def open_ended(folder: Path) -> Ended:
     """Read how the run in a folder ended.
 
     Raises:
-        InputError: unless it is finished and has records.
+        InputError: unless it is finished, has records, and its table has the figures.
     """
     for name in ("table.json", "gates.zarr"):
         if not (folder / name).exists():
@@ -81,15 +82,18 @@ def open_ended(folder: Path) -> Ended:
     theta = history.theta.values
     if not len(theta):
         raise InputError(f"{folder} has no record of its gates: nothing to compare")
-    return Ended(
-        name=run_name(folder),
-        settings=read_json(folder / "config.json"),
-        on=_on(theta[-1] >= 0.5, history.holder.values),
-        accuracy=gated["accuracy"],
-        macs=gated["macs"] / gated["macs_full"],
-        flops=gated["flops"] / gated["flops_full"],
-        seconds=gated["seconds"],
-    )
+    try:
+        return Ended(
+            name=run_name(folder),
+            settings=read_json(folder / "config.json"),
+            on=_on(theta[-1] >= 0.5, history.holder.values),
+            accuracy=gated["accuracy"],
+            macs=gated["macs"] / gated["macs_full"],
+            flops=gated["flops"] / gated["flops_full"],
+            seconds=gated["seconds"],
+        )
+    except KeyError as error:
+        raise InputError(f"{folder / 'table.json'} has no {error}: it was made by another version") from None
 
 
 def _on(open_: Bool[np.ndarray, " gate"], holder: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
