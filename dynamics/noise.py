@@ -33,9 +33,11 @@ If φ_k ≥ 0 then Z_k ≥ exp(c|φ₀| − ½c²h²σ²/(a² − 1)); by Ville'
 most the inverse. c = |φ₀|(a² − 1)/(h²σ²) makes that smallest and gives the theorem. ∎
 (claim `noise-supermartingale`)
 
-**Steps that shrink.** With steps h_j ≤ h, as under a learning-rate schedule, the same bound holds. With a_j = 1 + h_jμ₊
+**Steps that shrink.** With steps h_j ≤ h known beforehand and r unchanged, as under one learning-rate schedule for
+weights and gates, the same bound holds. With a_j = 1 + h_jμ₊
 and M_k = φ_k/(a_1…a_k), the sum in Z becomes Σ h_j²/(a_1…a_j)². Its terms are h_j²/(a_j² − 1), which grows with h_j and
-so is at most h²/(a² − 1), times (a_j² − 1)/(a_1…a_j)² = 1/(a_1…a_{j−1})² − 1/(a_1…a_j)², which sum to at most 1. ∎
+so is at most h²/(a² − 1), times (a_j² − 1)/(a_1…a_j)² = 1/(a_1…a_{j−1})² − 1/(a_1…a_j)², which sum to 1 − 1/(a_1…a_K)²
+≤ 1 − a^{−2K}. ∎
 
 **After the face is reached** nothing like it can hold for ever: if the noise has unbounded support, it lifts θ
 off the face again and again, and every excursion has a chance, however small, to escape. What the same proof

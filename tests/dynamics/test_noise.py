@@ -34,6 +34,17 @@ def test_exponent_is_the_plain_formula(phi, mu, h, sigma):
     assert got == pytest.approx(reference(phi, mu, h, sigma), rel=1e-9)  # the reference cancels in a² − 1
 
 
+@given(mu=st.floats(0.01, 5), h=st.floats(0.01, 1), shares=st.lists(st.floats(0, 1), min_size=1, max_size=60))
+def test_steps_that_shrink_have_no_more_noise_than_equal_ones(mu, h, shares):
+    """Σ h_j²/(a_1…a_j)² against the sum for equal steps, of which the exponent is the inverse; any order of steps."""
+    product, total = 1.0, 0.0
+    for one in shares:
+        product *= 1 + one * h * mu
+        total += (one * h / product) ** 2
+    exponent = float(exponent_from_margin(-1.0, unstable_rate=mu, step=h, noise=1.0, steps=len(shares)))
+    assert total <= 1 / (2 * exponent) * (1 + 1e-9)
+
+
 @given(phi=st.floats(-10, 0), mu=st.floats(0.01, 5), h=st.floats(0.01, 1), steps=st.integers(1, 300))
 def test_finite_horizon_is_the_finite_sum_and_only_helps(phi, mu, h, steps):
     finite, forever = (
