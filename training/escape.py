@@ -10,8 +10,8 @@
 Both noises come from the same samples and count as dependent. (Derived here.) Four things keep this from being a
 theorem about the run: a standard deviation stands for a sub-Gaussian scale, momentum's noise counts as that of plain
 steps of size h, and the push of noise on ‖w‖ outward is left out, since the second moment of the updates is not
-measured (the audit's *drift* shows where it matters), and noise counts as it is now: that of a unit grows with θ_branch,
-should this rise again.
+measured (the audit's *drift* shows where it matters), and noise counts as it is now: that of a unit grows with
+θ_branch, should this rise again.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def _refutations(result: dict[str, Any]) -> str:
     return (
         f"Refutations: **{result['refutations']}**. Of {flagged} gates flagged by the half-plane, {step} moved beyond "
         f"the ODE in one step and {drift} by drift while coupling and cost held, whatever became of them. Intervals "
-        "in [ ] are exact (95%) for independent trials, gates or runs; gates of one run are not quite independent. Those "
-        "of leads, in steps, are bootstrapped over runs."
+        "in [ ] are exact (95%) for independent trials, gates or runs; gates of one run are not quite independent. "
+        "Those of leads, in steps, are bootstrapped over runs."
     )
 
 

@@ -1,9 +1,9 @@
 """Prune runs against the shadow run of the same settings and seed: what pruning as one goes costs, and what it saves.
 
 Made in the same way, on one machine and both compiled or neither, the two are the same, bit for bit, up to the first
-removal; else they part from rounding on, and what differs between them holds that too. Compared are the networks at the end (every gate on that
-has θ ≥ ½), the floating point operations of training, and its wall time, which means something only where both runs
-had the machine to themselves. Seeds are the unit of replication.
+removal; else they part from rounding on, and what differs between them holds that too. Compared are the networks at the
+end (every gate on that has θ ≥ ½), the floating point operations of training, and its wall time, which means something
+only where both runs had the machine to themselves. Seeds are the unit of replication.
 """
 
 from __future__ import annotations
