@@ -2,9 +2,10 @@
 # The runs on CIFAR-10 behind the evidence, most telling first. Called again it goes on where it stopped.
 # On one core a run of ResNet-8 takes about 5 minutes and one of ResNet-20 about 16; JOBS run at once (default 2).
 #
-# The gates' learning rate is chosen by how long a gate that nobody needs takes from θ = 0.9 to 0, which must be several
-# of the tracker's windows, else no certificate can be early: 0.9/(gate_lr · κ) steps, with κ = ν(1 − α)/units for units
-# and να/layers for layers, of equal sizes. Where only layers are pruned (α = 1), κ is some 30 times larger.
+# How long a gate that nobody needs takes from θ = 0.9 to 0 limits how early a certificate can be: 0.9/(gate_lr · κ)
+# steps, with κ = ν(1 − α)/units for units and να/layers for layers, of equal sizes. That is half a window of the tracker
+# (layers) to four of them here: slower gates would not settle in six epochs. Where only layers are pruned (α = 1), κ is
+# some 30 times larger, and the gates' learning rate a tenth.
 #
 #     sh paper/experiments.sh            writes runs/NETWORK-nuN-alphaA/MODE-SEED/
 #     sh paper/experiments.sh plan       lists the runs with their settings

@@ -35,7 +35,7 @@ class PruneSettings:
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        known_rule(self.rule)
+        object.__setattr__(self, "rule", known_rule(self.rule).name)  # one spelling of each
         for name in ("every", "multiple"):
             if getattr(self, name) < 1:
                 raise InputError(f"prune.{name} must be ≥ 1; got {getattr(self, name)}")

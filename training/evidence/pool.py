@@ -44,8 +44,8 @@ class Flagged:
         wrong: of these, ended alive or came back from zero.
         leaning: of the undecided, stopped above ½.
         leads: steps from flag to death of the caught. [caught]
-        longest: steps from the first record at which a rule may flag to death, of the dead: the lead of a rule that
-            knew the future. [dead]
+        longest: steps from the first record at which a rule may flag to death, of the caught: the lead of a rule that
+            knew the future. [caught]
     """
 
     gates: int
@@ -55,7 +55,7 @@ class Flagged:
     wrong: int
     leaning: int
     leads: Float[np.ndarray, " caught"]
-    longest: Float[np.ndarray, " dead"]
+    longest: Float[np.ndarray, " caught"]
 
 
 def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagged:
@@ -79,7 +79,7 @@ def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagge
         wrong=int((chosen & fate.wrong(flag)).sum()),
         leaning=int((chosen & fate.undecided(flag) & fate.high).sum()),
         leads=(fate.death - flag)[caught].astype(np.float64),
-        longest=(fate.death - first)[chosen & fate.dead].astype(np.float64),
+        longest=(fate.death - first)[caught].astype(np.float64),
     )
 
 
@@ -89,7 +89,7 @@ def median_lead(parts: Sequence[Flagged]) -> float | None:
 
 
 def longest_lead(parts: Sequence[Flagged]) -> float | None:
-    """The median lead that a rule would have that flags all gates that will die as soon as any rule may flag."""
+    """The median lead over the same caught gates, had they been flagged as soon as any rule may flag."""
     return _median([part.longest for part in parts])
 
 
@@ -124,7 +124,11 @@ def summary(parts: Sequence[Flagged], strata: Sequence[int] | None = None) -> di
         strata: as in `training.evidence.statistics.bootstrap`.
     """
 
-    def over_runs(statistic: Callable[[Sequence[Flagged]], float | None]) -> tuple[float, float] | None:
+    def over_runs(
+        statistic: Callable[[Sequence[Flagged]], float | None], shares: bool = False
+    ) -> tuple[float, float] | None:
+        if shares and statistic(parts) in (None, 0.0, 1.0):
+            return None  # every draw has the same share, which is no interval
         return bootstrap(parts, statistic, strata=strata)
 
     names = ("gates", "dead", "flagged", "caught", "wrong", "leaning")
@@ -140,10 +144,10 @@ def summary(parts: Sequence[Flagged], strata: Sequence[int] | None = None) -> di
         "early": int(sum((part.leads > 0).sum() for part in parts)),
         "caught_share": caught_share(parts),
         "caught_interval": clopper_pearson(total["caught"], total["dead"]),
-        "caught_interval_over_runs": over_runs(caught_share),
+        "caught_interval_over_runs": over_runs(caught_share, shares=True),
         "wrong_share": wrong_share(parts),
         "wrong_interval": clopper_pearson(total["wrong"], decided),
-        "wrong_interval_over_runs": over_runs(wrong_share),
+        "wrong_interval_over_runs": over_runs(wrong_share, shares=True),
         "lead": median_lead(parts),
         "lead_quartiles": _quartiles(parts),
         "longest_lead": longest_lead(parts),

@@ -72,18 +72,17 @@ def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _all_pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The differences of each network's and rule's pairs, all settings together."""
+    """The differences of each network's and rule's pairs over settings, which were chosen: a spread and no interval."""
     lines = []
     for network, rule in dict.fromkeys((row["settings"].get("network"), row["prune"]["rule"]) for row in rows):
         of = [
-            row["difference"]["values"]
+            row["difference"]["mean"]
             for row in rows
             if (row["settings"].get("network"), row["prune"]["rule"]) == (network, rule)
         ]
         if len(of) > 1:
-            mean = _mean(spread([value for values in of for value in values]), True)
-            pairs = f"{sum(map(len, of))} pairs of {network} pruned by “{rule}”"
-            lines += [f"Difference of all {pairs}, over {len(of)} settings: {mean}.", ""]
+            what = f"Difference over the {len(of)} settings of {network} pruned by “{rule}”"
+            lines += [f"{what}: {_mean(spread(of), False)} (mean ± standard deviation of the settings' means).", ""]
     return lines
 
 
