@@ -32,7 +32,8 @@ _RUNS = "sh paper/experiments.sh"
 def _compared(preset: str) -> Source:
     """The table of a comparison of systems."""
     path = f"{_RESULTS}/compare-{preset}/table.json"
-    return Source(path, f"python -m training compare --preset {preset} && cp runs/compare-{preset}/table.json {path}")
+    copy = f"install -D runs/compare-{preset}/table.json {path}"
+    return Source(path, f"python -m training compare --preset {preset} && {copy}")
 
 
 #: What the text calls a result file → the file.

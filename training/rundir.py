@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def environment() -> dict[str, Any]:
     """Where and how a result was made: command, git commit, versions, machine, time."""
     packages = ("torch", "numpy", "sympy", "numba", "scikit-learn", "pruning-dynamics")
     return {
-        "command": " ".join([*_starter(), _module(), *sys.argv[1:]]),
+        "command": shlex.join([*_starter(), _module(), *sys.argv[1:]]),
         "processes": int(os.environ.get("WORLD_SIZE", 1)),
         "git": _git(),
         "python": platform.python_version(),

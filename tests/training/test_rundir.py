@@ -102,5 +102,5 @@ def test_environment_is_plain_and_complete():
 )
 def test_a_spawned_process_names_the_command_it_was_begun_by(program, expected, monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    monkeypatch.setattr(sys, "argv", [program, "validate"])
-    assert environment()["command"].split()[1:] == ["-m", expected, "validate"]
+    monkeypatch.setattr(sys, "argv", [program, "validate", "--prune.rule", "θ < 0.8"])
+    assert environment()["command"].partition(" ")[2] == f"-m {expected} validate --prune.rule 'θ < 0.8'"
