@@ -81,6 +81,14 @@ def _counts(row: Any) -> list[str]:
     ]
 
 
+#: Headings of `_judged`.
+_JUDGED = ("flagged", r"caught of the dead (\%)", r"wrong of the decided (\%)", "undecided", "lead")
+
+
+def _judged(row: Any) -> list[str]:
+    return [count(row["flagged"]), _share(row, "caught"), _share(row, "wrong"), count(row["undecided"]), _lead(row)]
+
+
 def _rules(kind: str) -> Callable[[Any], str]:
     """The rules over all pooled runs."""
 
@@ -116,58 +124,16 @@ def _breaks(result: Any) -> str:
 def _escape(result: Any) -> str:
     """The half-plane with its noise bound: flagged where escape has probability at most δ."""
     rows = result["all"]["escape"]
-    head = [
-        "kind",
-        r"$\delta$",
-        "flagged",
-        r"caught of the dead (\%)",
-        r"wrong of the decided (\%)",
-        "undecided",
-        "lead",
-    ]
-    cells = [
-        [
-            row["kind"],
-            f"{row['risk']:g}",
-            count(row["flagged"]),
-            _share(row, "caught"),
-            _share(row, "wrong"),
-            count(row["undecided"]),
-            _lead(row),
-        ]
-        for row in rows
-    ]
-    return table("lrrrrrr", head, cells)
+    cells = [[row["kind"], f"{row['risk']:g}", *_judged(row)] for row in rows]
+    return table("lrrrrrr", ["kind", r"$\delta$", *_JUDGED], cells)
 
 
 def _calibration(result: Any) -> str:
     """False flags and caught shares against the headroom, half-plane for layers, both certificates for units."""
     rows = [row for row in result["all"]["calibration"] if row["rule"] != "box"]
     rows.sort(key=lambda row: (row["kind"] == "layers", row["rule"], row["headroom"]))
-    head = [
-        "kind",
-        "rule",
-        "$m$",
-        "flagged",
-        r"caught of the dead (\%)",
-        r"wrong of the decided (\%)",
-        "undecided",
-        "lead",
-    ]
-    cells = [
-        [
-            row["kind"],
-            as_latex(row["rule"]),
-            f"{row['headroom']:g}",
-            count(row["flagged"]),
-            _share(row, "caught"),
-            _share(row, "wrong"),
-            count(row["undecided"]),
-            _lead(row),
-        ]
-        for row in rows
-    ]
-    return table("llrrrrrr", head, cells)
+    cells = [[row["kind"], as_latex(row["rule"]), f"{row['headroom']:g}", *_judged(row)] for row in rows]
+    return table("llrrrrrr", ["kind", "rule", "$m$", *_JUDGED], cells)
 
 
 def _growth(result: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from training.evidence.statistics import LEVEL, bootstrap
+from training.evidence.tables import table
 
 __all__ = ["QUANTITIES", "as_markdown", "exponent", "spread"]
 
@@ -91,26 +92,23 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         f"deviation over seeds. Price of a unit {settings['cost']:g} nats (ln γ = {result['log_gamma']:.1f}), ratio "
         f"{settings['ratio']:g}. Sizes are those of the deterministic network; undecided gates: 0.02 < θ < 0.98.",
         "",
-        "| system | start ×width (units) | runs | units | MACs | parameters | accuracy % | undecided gates |",
-        "|---|---|---|---|---|---|---|---|",
     ]
+    sizes = []
     for each in result["spread"]:
         for at in each["widths"]:
-            sizes = " | ".join(_pair(at[name], 1, 0 if name != "units" else 1) for name in QUANTITIES[:3])
-            lines.append(
-                f"| {each['system']} | ×{at['scale']:g} ({at['units_start']}) | {at['n']} | {sizes} | "
-                f"{_pair(at['accuracy'], 100, 2)} | {at['undecided']} |"
-            )
+            left = (_pair(at[name], 1, 0 if name != "units" else 1) for name in QUANTITIES[:3])
+            start = f"×{at['scale']:g} ({at['units_start']})"
+            sizes.append([each["system"], start, at["n"], *left, _pair(at["accuracy"], 100, 2), at["undecided"]])
+    head = ["system", "start ×width (units)", "runs", "units", "MACs", "parameters", "accuracy %", "undecided gates"]
+    lines += table(head, sizes)
     lines += [
         "",
         f"Size at the end ∝ (units at the start)^p; p with {100 * LEVEL:g}% limits, seeds drawn anew. 0: the start "
         "does not matter; 1 for units: proportional to it.",
         "",
-        "| system | p of units | p of MACs | p of parameters |",
-        "|---|---|---|---|",
     ]
-    for each in result["spread"]:
-        lines.append(f"| {each['system']} | {' | '.join(_power(each['exponents'][q]) for q in QUANTITIES[:3])} |")
+    powers = [[each["system"], *(_power(each["exponents"][q]) for q in QUANTITIES[:3])] for each in result["spread"]]
+    lines += table(["system", "p of units", "p of MACs", "p of parameters"], powers)
     return "\n".join(lines) + "\n"
 
 
