@@ -10,10 +10,9 @@ pruning. Every run that is done has a file in the folder and is not made again.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,7 +29,8 @@ from training.methods.unpruned import Unpruned
 from training.methods.while_training import WhileTraining
 from training.progress import Progress
 from training.rundir import environment, read_json, write_atomically, write_json
-from training.spread import as_markdown, spread
+from training.robustness_spread import as_markdown, spread
+from training.side_by_side import processes
 from training.structure import structure_of
 
 __all__ = ["Robustness", "measure", "one_run"]
@@ -215,11 +215,7 @@ def _one_by_one(chosen: Robustness, missing: list[_Run]) -> Iterator[tuple[_Run,
 
 
 def _side_by_side(chosen: Robustness, missing: list[_Run], jobs: int) -> Iterator[tuple[_Run, dict[str, Any]]]:
-    context = multiprocessing.get_context("spawn")  # forked, torch's threads would hang
-    with ProcessPoolExecutor(jobs, context) as pool:
+    with processes(jobs) as pool:
         waiting = {pool.submit(one_run, chosen, *run): run for run in missing}
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)  # nothing is left but after an error or interruption
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()

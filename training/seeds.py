@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from training.evidence.runs import open_run
 from training.progress import Progress
 from training.report import summary
 from training.rundir import RunFolder, environment, settings_in
+from training.side_by_side import processes
 from training.validate import checked, default_folder, resume, validate
 
 __all__ = ["resume_any", "validate_seeds"]
@@ -79,16 +79,10 @@ def _run_all(configs: list[Validate], jobs: int) -> None:
     configs = [config for config in configs if not _done(config)]
     if not configs:
         return
-    context = multiprocessing.get_context("spawn")  # forked, torch's threads would hang
-    with Progress("seeds", len(configs)) as progress, ProcessPoolExecutor(jobs, context) as pool:
-        waiting = [pool.submit(_one, config) for config in configs]
-        try:
-            for done in as_completed(waiting):
-                progress.note(done.result())
-                progress.advance()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with Progress("seeds", len(configs)) as progress, processes(jobs) as pool:
+        for done in as_completed([pool.submit(_one, config) for config in configs]):
+            progress.note(done.result())
+            progress.advance()
 
 
 def _begun(run: Path) -> bool:

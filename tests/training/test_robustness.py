@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from training.errors import InputError
 from training.robustness import Robustness, measure
-from training.spread import exponent, spread
+from training.robustness_spread import exponent, spread
 
 
 @given(st.floats(-2, 2), st.floats(0.1, 100), st.lists(st.integers(1, 10_000), min_size=2, max_size=9, unique=True))

@@ -41,7 +41,7 @@ def test_seeds_are_the_runs_they_would_be_alone_and_are_made_once(tmp_path, monk
 
     (folder / "evidence.json").unlink()
     before = (folder / "seed3" / "table.json").stat().st_mtime_ns
-    monkeypatch.setattr(training.seeds, "ProcessPoolExecutor", None)  # nothing is left to run
+    monkeypatch.setattr(training.seeds, "processes", None)  # nothing is left to run
     resume_any(folder)
     assert not (folder / "checkpoints").exists(), "a folder of runs is no run"
     with pytest.raises(InputError, match="must hold one run; it holds those of 2 seeds"):

@@ -7,16 +7,16 @@ keep the others from being made.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from typing import Any
 
 from training.compare.one_run import Run, make
 from training.errors import InputError
 from training.progress import Progress
+from training.side_by_side import processes
 
-__all__ = ["Ended", "on_cluster", "one_after_another", "processes", "worker"]
+__all__ = ["Ended", "in_processes", "on_cluster", "one_after_another", "worker"]
 
 #: How long a scheduler may take to answer.
 PATIENCE = "10s"
@@ -41,7 +41,7 @@ def worker(jobs: int, cluster: str | None) -> Iterator[Worker]:
         with on_cluster(cluster) as send:
             yield send
     elif jobs > 1:
-        yield lambda runs: processes(runs, jobs)
+        yield lambda runs: in_processes(runs, jobs)
     else:
         yield one_after_another
 
@@ -61,16 +61,11 @@ def one_after_another(runs: Sequence[Run]) -> Iterator[Ended]:
         yield run, attempt(run, quiet=False)
 
 
-def processes(runs: Sequence[Run], jobs: int) -> Iterator[Ended]:
+def in_processes(runs: Sequence[Run], jobs: int) -> Iterator[Ended]:
     """In so many processes at once."""
-    context = multiprocessing.get_context("spawn")  # forked, torch's threads would hang
-    with ProcessPoolExecutor(min(jobs, len(runs)) or 1, context) as pool:
+    with processes(min(jobs, len(runs)) or 1) as pool:
         waiting: dict[Future[str | None], Run] = {pool.submit(attempt, run, True): run for run in runs}
-        try:
-            yield from _as_they_end(as_completed(waiting), waiting)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        yield from _as_they_end(as_completed(waiting), waiting)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,42 @@
+"""Processes for calls side by side: spawned, and never alive for longer than the process that began them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+__all__ = ["processes"]
+
+
+@contextlib.contextmanager
+def processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Within the block, a pool of processes; left by an exception, calls that have not begun are cancelled.
+
+    A process that is killed has no time to end those of its pool, which would finish their calls and then wait for
+    ever: they watch it themselves, and end when it does.
+
+    Args:
+        jobs: how many calls at once, ≥ 1.
+    """
+    context = multiprocessing.get_context("spawn")  # forked, torch's threads would hang
+    with ProcessPoolExecutor(jobs, context, initializer=_end_with_parent) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a process of a pool
+    parent.join()
+    os._exit(1)  # at once, as if killed too: every file is written under another name first
