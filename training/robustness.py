@@ -28,8 +28,8 @@ from training.methods.system import System, training_with
 from training.methods.unpruned import Unpruned
 from training.methods.while_training import WhileTraining
 from training.progress import Progress
-from training.rundir import environment, read_json, write_atomically, write_json
 from training.robustness_spread import as_markdown, spread
+from training.rundir import environment, read_json, write_atomically, write_json
 from training.side_by_side import processes
 from training.structure import structure_of
 
