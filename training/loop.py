@@ -11,7 +11,6 @@ run's `training.method`: by default the gates' own (`training.gate_learner`). Se
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -30,6 +29,7 @@ from training.method import Method, MethodMaker, Setting
 from training.optimizer import cosine, weight_optimizer
 from training.progress import Progress
 from training.ranks import ALONE, Ranks
+from training.stopwatch import Stopwatch
 from training.streams import stream
 from training.structure import structure_of
 from training.synchronised_norm import synchronise
@@ -59,6 +59,7 @@ class Trained:
         accuracy: on the test set after the last epoch, in [0, 1].
         loss: mean training loss of the last epoch, nats.
         seconds: wall time of training, evaluation left out.
+        processor_seconds: the same of the processor, all threads of this process (`training.stopwatch`).
         steps: optimizer steps.
         flops: spent in training, of the network as it was at each step.
         flops_full: what the full network would have spent.
@@ -67,6 +68,7 @@ class Trained:
     accuracy: float
     loss: float
     seconds: float
+    processor_seconds: float
     steps: int
     flops: int
     flops_full: int
@@ -81,7 +83,7 @@ class Position:
         epoch: epochs done.
         batch: batches done in the epoch.
         loss: sum of the epoch's losses.
-        seconds, flops, flops_full: as in `Trained`.
+        seconds, processor_seconds, flops, flops_full: as in `Trained`.
         accuracy: after the last whole epoch.
         mean: training loss of the last whole epoch.
     """
@@ -91,6 +93,7 @@ class Position:
     batch: int = 0
     loss: float = 0.0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     flops: int = 0
     flops_full: int = 0
     accuracy: float = 0.0
@@ -171,13 +174,12 @@ class Training:
             self._epoch(progress, hooks)
         hooks.save(self, True)
         at = self.at
-        return Trained(at.accuracy, at.mean, at.seconds, at.step, at.flops, at.flops_full)
+        return Trained(at.accuracy, at.mean, at.seconds, at.processor_seconds, at.step, at.flops, at.flops_full)
 
     def _epoch(self, progress: Progress, hooks: Hooks) -> None:
         self.network.train()
         self._epoch_order = self._order.get_state()
-        clock = time.perf_counter()
-        share = self.ranks.share
+        watch, share = Stopwatch(), self.ranks.share
         for images, labels in batches(
             self.dataset, self.config.batch, self._order, skip=self.at.batch, channels_last=True, share=share
         ):
@@ -185,11 +187,17 @@ class Training:
             if record is not None:
                 hooks.record(record)
             self._remove(progress, hooks)
-            self.at.seconds += time.perf_counter() - clock
+            self._spent(watch)
             progress.advance()
             hooks.save(self, False)
-            clock = time.perf_counter()
+            watch.lap()
         self._end_epoch(progress, hooks)
+
+    def _spent(self, watch: Stopwatch) -> None:
+        """Count what the lap took as time of training."""
+        wall, processor = watch.lap()
+        self.at.seconds += wall
+        self.at.processor_seconds += processor
 
     def _step(self, images: Tensor, labels: Tensor) -> Record | None:
         schedule = self.learner.factor if self.learner is not None else cosine
@@ -240,9 +248,9 @@ class Training:
             progress.note(f"step {self.at.step}: {len(gone)} gates removed, {share:.1f}% of the MACs left")
 
     def _end_epoch(self, progress: Progress, hooks: Hooks) -> None:
-        at, clock = self.at, time.perf_counter()
+        at, watch = self.at, Stopwatch()
         mean = float(self._total) / self._each  # waits for the device
-        at.seconds += time.perf_counter() - clock
+        self._spent(watch)
         at.epoch, at.batch, at.mean = at.epoch + 1, 0, mean
         self._epoch_order = self._order.get_state()  # of the next epoch, should a longer run take this one up
         self._total.zero_()
@@ -299,7 +307,9 @@ class Training:
         own = {"settings": fingerprint(self.config), "gates": self.learner.state_dict()}
         self.load_state_dict(state | own)
         progress.begin_at(self.at.step)
+        watch = Stopwatch()
         self._remove(progress, hooks)
+        self._spent(watch)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to where a saved run was; this one must be new, with the same settings, network and data.

@@ -114,7 +114,7 @@ def undrawn(monkeypatch):
 def end(folder, network):
     """Everything that a run leaves but its clock."""
     (_, state) = Checkpoints(folder / "checkpoints", network).last()
-    state["position"].pop("seconds")
+    state["position"].pop("seconds"), state["position"].pop("processor_seconds")
     lines = [line.split('"seconds"') for line in (folder / "scalars.jsonl").read_text().splitlines()]
     return state, [line[0] for line in lines]
 

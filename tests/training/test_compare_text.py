@@ -55,10 +55,10 @@ def test_every_row_has_as_many_cells_as_headings(label):
     code = as_latex(table)
     lines = [line for line in code.splitlines() if line.endswith(r" \\")]
     columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", code)[1]
-    assert len(lines) == 3 and all(len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1 == 9 for line in lines)
+    assert len(lines) == 3 and all(len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1 == 10 for line in lines)
     assert code.isascii() and escaped(label) in code
     cells = [line for line in as_markdown(table).splitlines() if line.startswith("|")]
-    assert len(cells) == 4 and all(len(re.findall(r"(?<!\\)\|", line)) == 11 for line in cells)
+    assert len(cells) == 4 and all(len(re.findall(r"(?<!\\)\|", line)) == 12 for line in cells)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))

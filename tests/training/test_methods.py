@@ -204,6 +204,7 @@ def test_taking_over_a_plain_run_is_training_the_network_oneself(name, digits):
     ends = whole.network.state_dict(), begun.network.state_dict()
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
     assert found.seconds > plain.at.seconds  # the first phase is counted
+    assert found.processor_seconds > plain.at.processor_seconds > 0
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"lr": 0.04}, {"epochs": 1}])

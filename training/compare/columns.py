@@ -20,8 +20,11 @@ _HEADINGS = (
 
 
 def grid(result: dict[str, Any]) -> list[list[str]]:
-    """Headings, then the rows; the last column is there only where a number is published."""
+    """Headings, then the rows; the last columns are there only where something is known for them."""
     rows = [list(_HEADINGS), *(_cells(row) for row in result["rows"])]
+    if any("processor_time" in row for row in result["rows"]):
+        for cells, last in zip(rows, ["processor time", *map(_processor_time, result["rows"])], strict=True):
+            cells.append(last)
     if any(row["published"] for row in result["rows"]):
         for cells, last in zip(rows, ["published (source)", *map(_known, result["rows"])], strict=True):
             cells.append(last)
@@ -54,6 +57,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def _processor_time(row: dict[str, Any]) -> str:
+    return _number(row["processor_time"], 1, 2) + "×" if "processor_time" in row else "–"
+
+
 def _known(row: dict[str, Any]) -> str:
     return "; ".join(f"{each['text']} ({each['source']})" for each in row["published"]) or "–"
 
@@ -67,7 +74,8 @@ def notes(result: dict[str, Any]) -> list[str]:
         "A multiply–accumulate (MAC) is counted once. MACs and parameters are those of the network that is left, "
         f"relative to the full network's {full['macs']:.4g} MACs and {full['parameters']:.4g} parameters.",
         f"Training FLOPs and wall time are relative to the network that is not pruned ({full['flops']:.3g} FLOPs); "
-        f"evaluation is left out. Runs at a time: {result['jobs']}.",
+        f"evaluation is left out. Runs at a time: {result['jobs']}; processor time changes less than wall time with "
+        "what else the machine does.",
         f"Systems with a target were asked for {100 * result['share']:g}% of the MACs; the others find their own.",
     ]
     if any("parameters_masked" in row for row in result["rows"]):

@@ -25,6 +25,7 @@ MEASURES = {
     "training_flops": "floating-point operations of training, share of those without pruning",
     "own_training_flops": "the same, without what was spent in the run that was taken over",
     "time": "wall time of training (evaluation left out), share of that without pruning",
+    "processor_time": "the same of the processor, which work beside it on the machine hardly changes",
 }
 
 
@@ -92,16 +93,18 @@ def _row(finished: list[dict[str, Any]], plain: dict[int, dict[str, Any]]) -> di
         "accuracy": spread([result["accuracy"] for result in finished]),
         "macs": spread([result["macs"] / full["macs"] for result, full in pairs]),
         "parameters": spread([result["parameters"] / full["parameters"] for result, full in pairs]),
-        **_masked(pairs),
+        **_optional("parameters_masked", "parameters_masked", "parameters", pairs),
         "training_flops": spread([result["flops"] / full["flops"] for result, full in pairs]),
         "own_training_flops": spread(
             [(result["flops"] - spent) / full["flops"] for (result, full), spent in zip(pairs, before, strict=True)]
         ),
         "time": spread([result["seconds"] / full["seconds"] for result, full in pairs]),
+        **_optional("processor_time", "processor_seconds", "processor_seconds", pairs),
     }
 
 
-def _masked(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-    if any("parameters_masked" not in result for result, _ in pairs):
+def _optional(name: str, what: str, of: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """A measure that not every run has."""
+    if any(what not in result or of not in full for result, full in pairs):
         return {}
-    return {"parameters_masked": spread([result["parameters_masked"] / full["parameters"] for result, full in pairs])}
+    return {name: spread([result[what] / full[of] for result, full in pairs])}
