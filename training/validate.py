@@ -149,17 +149,14 @@ def check_length(config: Validate, dataset: Source) -> None:
     images = len(dataset.train_labels)
     if config.batch > images:
         raise InputError(f"batch must be ≤ {images}, the number of training images; got {config.batch}")
-    steps = config.epochs * (images // config.batch)
-    every = config.tracker.every
-    # The audit needs a record, and records come only at multiples of `every`.
-    least = every * max(1, -(-config.tracker.warmup // every))
-    if steps < least:
+    each, every, warmup = images // config.batch, config.tracker.every, config.tracker.warmup
+    # The audit needs a record, and records come only at multiples of `every`; gates must have moved by then.
+    least = max(every * max(1, -(-warmup // every)), config.hold + 1)
+    if config.epochs * each < least:
         raise InputError(
-            f"epochs = {config.epochs} makes {steps} steps; the first record after the warm-up is at {least}:"
-            " raise epochs, or lower tracker.warmup or tracker.every"
+            f"epochs must be ≥ {-(-least // each)}, {least} steps of which an epoch has {each}, with hold = "
+            f"{config.hold}, tracker.warmup = {warmup} and tracker.every = {every}; got {config.epochs}"
         )
-    if steps <= config.hold:
-        raise InputError(f"epochs = {config.epochs} makes {steps} steps, all within hold = {config.hold}: lower hold")
 
 
 def network_of(config: Validate, dataset: Source) -> nn.Module:

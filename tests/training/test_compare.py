@@ -215,7 +215,7 @@ def test_a_run_that_cannot_be_made_does_not_stop_the_others(tmp_path):
         ),
         ({"methods": ("torch-pruning",), "share": 0.01}, "method torch-pruning: share must be ≥ 0.*; got 0.01"),
         ({"methods": ("smaller",), "share": 0.01}, "method smaller: share = 0.01 .* must be met within 5%"),
-        ({"methods": ("certified-gates",)}, "method certified-gates: epochs = 2 makes 22 steps; the first record"),
+        ({"methods": ("certified-gates",)}, "method certified-gates: epochs must be ≥ 28, 301 steps"),
         ({"epochs": 1}, "method while-training:ratio=0.5: epochs must be ≥ 2"),
     ],
 )

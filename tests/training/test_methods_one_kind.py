@@ -260,13 +260,13 @@ def test_a_seed_fixes_the_result_and_another_gives_another(name, chosen, digits)
             "parsimonious",
             {},
             {"tracker": TrackerSettings(warmup=500, every=5)},
-            "epochs = 3 makes 15 steps; the first record",
+            "epochs must be ≥ 100, 500 steps of which an epoch has 5",
         ),
         (
             "layer-pruning",
             {},
             {"tracker": TrackerSettings(warmup=500, every=5)},
-            "epochs = 3 makes 15 steps; the first record",
+            "epochs must be ≥ 100, 500 steps of which an epoch has 5",
         ),
     ],
 )

@@ -82,9 +82,9 @@ def validate(**changes):
         (validate(tracker__factor="nan"), "tracker.factor must be ≥ 1"),
         (validate(tracker__factor="0.9"), "tracker.factor must be ≥ 1"),
         (validate(tracker__window="4"), "tracker.window must be ≥ tracker.every"),
-        (validate(tracker__warmup="1000"), "the first record after the warm-up is at 1000: raise epochs"),
-        (validate(tracker__warmup="41"), "first record after the warm-up is at 45"),  # of 44 steps
-        (validate(tracker__every="45", tracker__window="45"), "at 45"),
+        (validate(tracker__warmup="1000"), "epochs must be ≥ 46, 1000 steps of which an epoch has 22"),
+        (validate(tracker__warmup="41"), "epochs must be ≥ 3, 45 steps"),  # of 44 steps
+        (validate(tracker__every="45", tracker__window="45"), "epochs must be ≥ 3, 45 steps"),
         (validate(data="mnist"), "unknown data set 'mnist'"),
         (validate(data="cifar10", data_folder="missing"), "missing is no folder"),
         (validate(data="cifar10", data_folder=__file__), "is no folder"),
