@@ -10,6 +10,7 @@ import signal
 import struct
 import sys
 import termios
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -208,14 +209,15 @@ def in_terminal(command, when, width=50, height=24):
         environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
         for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
             environment.pop(name, None)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests are a shell's background job
         os.execve(command[0], command, environment)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-    written, pressed = b"", False
+    written, pressed, until = b"", False, time.monotonic() + 120
     try:
         while True:
-            if not select.select([terminal], [], [], 60)[0]:
+            if not select.select([terminal], [], [], max(0, until - time.monotonic()))[0]:
                 os.kill(child, signal.SIGKILL)
-                pytest.fail(f"nothing was written for a minute after {written[-500:]!r}")
+                pytest.fail(f"not {'ended' if pressed else 'shown'} after two minutes: {written[-500:]!r}")
             try:
                 piece = os.read(terminal, 65536)
             except OSError:  # Linux: the other end is closed
