@@ -53,7 +53,7 @@ def read(folder, name):
 
 def state(folder, network="gated"):
     """The last state of a network of the run, loaded as anyone would."""
-    (path,) = (folder / "checkpoints").glob(f"{network}-*.pt")
+    *_, path = sorted((folder / "checkpoints").glob(f"{network}-*.pt"))  # a run of over a minute leaves several
     return torch.load(path, weights_only=True)["state"]
 
 
