@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynamics.command_line import parse
-from training.compare.columns import grid, notes, title
+from training.compare.columns import NARROW, WIDE, grid, notes, title
 from training.compare.latex import as_latex
 from training.compare.markdown import as_markdown
 from training.compare.plan import Plan, planned
@@ -67,7 +67,7 @@ def compare(chosen: Compare, draw: bool = True) -> Path:
     failed = _make(plan)
     _write(plan, draw)
     if failed:
-        raise InputError(f"{len(failed)} runs have no result, the others are in {chosen.folder}: {'; '.join(failed)}")
+        raise InputError(f"without a result: {'; '.join(failed)}. The others are in {chosen.folder}")
     return chosen.folder
 
 
@@ -84,17 +84,26 @@ def _check_place(chosen: Compare) -> None:
 
 def _make(plan: Plan) -> list[str]:
     """Make what is missing; what stopped those that stopped."""
-    failed = []
+    failed: list[str] = []
     waves = [[run for run in wave if run.result() is None] for wave in plan.waves()]
     every, missing = sum(map(len, plan.runs)), sum(map(len, waves))
     print(
-        f"{len(plan.entries)} systems, {plan.compare.seeds} seeds: {missing} of {every} runs to make", file=sys.stderr
+        f"systems: {len(plan.entries)}, seeds: {plan.compare.seeds}; {missing} of {every} runs to make", file=sys.stderr
     )
     if missing:
         with worker(plan.compare.jobs, plan.compare.cluster) as make:
-            for wave in filter(None, waves):
-                failed += [f"{run.name}: {why}" for run, why in make(wave) if why is not None]
+            for wave in waves:
+                ready = [run for run in wave if run.ready]
+                failed += [f"{run.name}: not made, as {run.first} has no result" for run in wave if not run.ready]
+                if ready:
+                    failed += [f"{run.name}: {why}" for run, why in make(ready) if why is not None]
     return failed
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """Systems with runs in the folder that are not asked for now."""
+    asked = {each.folder for each in plan.entries}
+    return sorted({path.parent.parent.name for path in plan.compare.folder.glob("*/seed*/result.json")} - asked)
 
 
 def _write(plan: Plan, draw: bool) -> None:
@@ -104,15 +113,20 @@ def _write(plan: Plan, draw: bool) -> None:
     write_json(folder / "table.json", result)
     write_atomically(folder / "table.md", as_markdown(result).encode())
     write_atomically(folder / "table.tex", as_latex(result).encode())
-    headings, *rows = grid(result)
-    shown = Table(box=SIMPLE_HEAD, title=title(result))
-    for heading in headings:
-        shown.add_column(heading, overflow="fold")
-    for row in rows:
-        shown.add_row(*row)
     console = Console()
+    headings, *rows = grid(result)
+    chosen = [i for i, heading in enumerate(headings) if console.width >= WIDE or heading in NARROW]
+    shown = Table(box=SIMPLE_HEAD, title=title(result))
+    for i in chosen:
+        shown.add_column(headings[i], overflow="fold")
+    for row in rows:
+        shown.add_row(*(row[i] for i in chosen))
     console.print(shown)
     console.print("\n".join(notes(result)), highlight=False)
+    if len(chosen) < len(headings):
+        console.print(f"The other columns are in {folder}/table.md.", highlight=False)
+    if left_out := _left_out(plan):
+        console.print(f"In {folder}, but not asked for and not in this table: {', '.join(left_out)}.", highlight=False)
     if draw:
         _draw(folder)
 

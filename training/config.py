@@ -15,7 +15,7 @@ from training.estimators import estimator as make_estimator
 from training.rules import rule as known_rule
 from training.tracker import TrackerSettings
 
-__all__ = ["PRESETS", "WHERE", "PruneSettings", "Validate", "fingerprint", "from_plain", "plain", "preset"]
+__all__ = ["PRESETS", "WHERE", "PruneSettings", "Validate", "fingerprint", "from_plain", "plain", "preset", "what"]
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,17 @@ WHERE = (
     "checkpoint_every",
     "ungated",
 )
+
+
+def what(config: Validate) -> dict[str, Any]:
+    """All settings on which the course of a run depends, by name; those in groups as GROUP.NAME."""
+    found: dict[str, Any] = {}
+    for name, value in plain(config).items():
+        if name not in WHERE:
+            found |= (
+                {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+            )
+    return found
 
 
 def fingerprint(config: Validate) -> str:

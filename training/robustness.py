@@ -75,13 +75,16 @@ class Robustness:
             raise InputError(f"out must end in .json; got {self.out}")
         if not self.out.parent.is_dir():
             raise InputError(f"out must lie in a folder that exists; got {self.out}")
-        if self.seeds < 1 or self.jobs < 0:
-            raise InputError(f"seeds must be ≥ 1 and jobs ≥ 0; got {self.seeds} and {self.jobs}")
+        if self.runs.exists() and not self.runs.is_dir():
+            raise InputError(f"runs must be a folder, or not there yet; got {self.runs}")
+        for name, least in (("seeds", 1), ("jobs", 0), ("width", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be ≥ {least}; got {getattr(self, name)}")
         if not self.scales or len(set(self.scales)) < len(self.scales):
             raise InputError(f"scales must be distinct numbers, at least one; got {self.scales}")
         for scale in self.scales:
             if not 0 < scale < float("inf") or round(scale * self.width) < 1:
-                raise InputError(f"scales must be > 0 and leave a width ≥ 1; got {scale}")
+                raise InputError(f"scales must be > 0 and finite, and scale × width ≥ 1; got {scale} × {self.width}")
         self.systems()
         self.config(self.scales[0], self.seed)
 
@@ -171,6 +174,7 @@ def one_run(chosen: Robustness, name: str, scale: float, seed: int) -> dict[str,
         "training_flops": trained.flops / trained.flops_full,
         "seconds": round(trained.seconds, 1),
         "data": source.provenance,
+        "git": environment()["git"],
         "log_gamma": Parsimonious(cost=chosen.cost).log_gamma(len(source.train_labels)),
     }
 

@@ -1,6 +1,10 @@
 """The comparison: what is missing is made and nothing twice, kills change nothing, bad input trains nothing."""
 
 import json
+import re
+import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
@@ -11,7 +15,9 @@ import training.compare.workers
 from dynamics.command_line import parse
 from training.checkpoint import Checkpoints
 from training.compare import COMPARISONS, Compare, planned
+from training.compare.latex import escaped
 from training.compare.settings import comparison
+from training.compare.workers import _as_they_end
 from training.compare_command import compare
 from training.config import PRESETS, PruneSettings
 from training.data import load_digits
@@ -68,11 +74,40 @@ def test_the_table_has_a_row_for_each_system_and_says_what_its_runs_say(finished
         assert row["training_flops"]["values"] == [
             one["flops"] / of["flops"] for one, of in zip(each, full, strict=True)
         ]
+        assert row["time"]["values"] == [one["seconds"] / of["seconds"] for one, of in zip(each, full, strict=True)]
+        processor = [one["processor_seconds"] / of["processor_seconds"] for one, of in zip(each, full, strict=True)]
+        assert row["processor_time"]["values"] == processor
     none, during, after = table["rows"]
     assert none["macs"]["values"] == none["time"]["values"] == [1, 1] and during["macs"]["mean"] < 0.9
     beyond = after["own_training_flops"]["mean"]
     assert after["training_flops"]["mean"] == pytest.approx(1 + beyond) and 0.2 < beyond < 0.5  # an epoch more
     assert {path.name for path in finished.iterdir()} >= {"table.md", "table.tex", "none", "while-training,ratio=0.5"}
+
+
+def test_the_table_says_what_made_its_runs_whoever_put_it_together(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    path = copy / "none" / "seed1" / "environment.json"
+    other = json.loads(path.read_text())
+    other |= {"git": {"commit": "f" * 40, "modified": True}, "machine": other["machine"] | {"processor": "another"}}
+    path.write_text(json.dumps(other))
+    compare(small(copy, seeds=2), draw=False)
+    table = json.loads((copy / "table.json").read_text())
+    here, there = table["runs"]
+    assert there["runs"] == ["none, seed 1"] and there["git"]["commit"] == "f" * 40
+    assert len(here["runs"]) == 5 and here["device"] == "cpu" and here["machine"]["threads"] == 1
+    text = (copy / "table.md").read_text()
+    assert "(commit ffffffffff, modified; another, " in text and "times do not compare" in text
+    whole = json.loads((finished / "table.json").read_text())
+    assert len(whole["runs"]) == 1 and len(whole["runs"][0]["runs"]) == 6
+    assert "times do not compare" not in (finished / "table.md").read_text()
+    none, during, after = table["rows"]
+    assert table["settings"]["lr"] == 0.1 and none["changed"] == during["changed"] == {}
+    assert after["changed"] == {"epochs": 3}
+    own = result(copy, METHODS[1].replace(":", ","), 0)
+    runs = [result(copy, row["label"].replace(":", ","), seed) for row in table["rows"] for seed in (0, 1)]
+    before = sum(run["taken_over"]["seconds"] for run in runs if run["taken_over"])
+    assert table["seconds"] == pytest.approx(sum(run["seconds"] for run in runs) - before) and own["taken_over"]
 
 
 def test_a_trained_network_taken_over_is_the_run_that_trains_its_own(finished):
@@ -174,10 +209,52 @@ def test_a_run_that_cannot_be_made_does_not_stop_the_others(tmp_path):
     compare(none, draw=False)
     for path in (tmp_path / "out" / "none" / "seed0" / "checkpoints").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match=r"1 runs have no result.*prune-and-retrain.*must hold a finished run"):
+    with pytest.raises(InputError, match=r"without a result: prune-and-retrain.*must hold a finished run"):
         compare(small(tmp_path / "out"), draw=False)
     rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
     assert [row["label"] for row in rows] == ["none", METHODS[0]]
+
+
+def test_what_begins_with_a_run_without_a_result_is_not_tried(tmp_path):
+    with pytest.raises(InputError) as raised:
+        compare(small(tmp_path / "out", lr=1e6, methods=METHODS[1:]), draw=False)
+    diverged, not_made = str(raised.value).split("; ")
+    assert "none, seed 0: the loss is " in diverged and "lower lr = 1000000.0" in diverged
+    assert re.search(r"prune-and-retrain.*, seed 0: not made, as .*none.seed0 has no result", not_made)
+    assert not (tmp_path / "out" / "prune-and-retrain,ratio=0.5").exists()
+
+
+def test_a_killed_process_is_told_and_the_others_count(tmp_path):
+    runs = [each[0] for each in planned(small(tmp_path / "out")).runs]
+    done, killed = Future(), Future()
+    done.set_result(None)
+    killed.set_exception(BrokenProcessPool())
+    ended = dict(_as_they_end(iter([done, killed]), {done: runs[0], killed: runs[1]}, BrokenProcessPool))
+    assert ended[runs[0]] is None and "was killed" in ended[runs[1]]
+
+
+def test_a_full_disk_stops_its_run_only(tmp_path, monkeypatch):
+    def full(run, quiet):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training.compare.workers, "make", full)
+    ended = list(training.compare.workers.one_after_another([each[0] for each in planned(small(tmp_path)).runs]))
+    assert [why for _, why in ended] == ["OSError: [Errno 28] No space left on device"] * 3
+
+
+def test_systems_that_are_not_asked_for_now_are_named(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    compare(small(tmp_path / "copy", seeds=2, methods=METHODS[:1]), draw=False)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "not asked for and not in this table: prune-and-retrain,ratio=0.5" in told
+
+
+def test_a_rule_with_a_comma_and_other_letters_can_be_named(tmp_path):
+    name = "certified-gates:rule=half-plane, escape ≤ 0.1,nu=2"
+    (_, entry) = planned(small(tmp_path, methods=(name,), epochs=40)).entries
+    assert (entry.system.rule, entry.system.nu) == ("half-plane, escape ≤ 0.1", 2)
+    assert escaped(name) == r"certified-gates:rule=half-plane, escape $\le$ 0.1,nu=2"
+    assert escaped("certified-gates:rule=θ < 0.5") == r"certified-gates:rule=$\theta$ \textless{} 0.5"
 
 
 # ---- what is refused
@@ -205,6 +282,16 @@ def test_a_run_that_cannot_be_made_does_not_stop_the_others(tmp_path):
         ({"methods": ("while-training:speed=2",)}, "method while-training must be followed by :SETTING=VALUE"),
         ({"methods": ("while-training:ratio",)}, "each once, of ratio, criterion, first, last, images; got 'ratio'"),
         ({"methods": ("none:ratio=0.5",)}, "of none; got 'ratio=0.5'"),
+        ({"methods": ("while-training:",)}, "each once, of ratio, .*; got ''"),
+        (
+            {"methods": ("smaller:share=0.5", "smaller:share=0.50")},
+            "'smaller:share=0.50' is another name of one before",
+        ),
+        (
+            {"methods": ("layer-pruning",), "network": "lenet-300-100", "epochs": 80},
+            "has none: .*; --methods can leave",
+        ),
+        ({"network": "vgg16"}, "size of the images must be a multiple of 32"),
         (
             {"methods": ("while-training:ratio=0.5,criterion=l3",)},
             "criterion must be one of l1, activation, random; got 'l3'",
@@ -239,9 +326,11 @@ def test_torchrun_is_refused(tmp_path, monkeypatch):
 
 def test_a_folder_with_runs_of_other_settings_is_refused(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    with pytest.raises(InputError, match="seed0 holds a run of other settings: choose another --out"):
+    with pytest.raises(InputError, match=r"seed0 holds a run with lr = 0\.1, not 0\.2: choose another --out"):
         compare(small(finished, lr=0.2))
-    with pytest.raises(InputError, match=r"prune-and-retrain,ratio=0\.5.seed0 holds a run of other settings"):
+    with pytest.raises(
+        InputError, match=r"prune-and-retrain,ratio=0\.5.seed0 holds a run with settings = .*'retrain': 1"
+    ):
         compare(small(finished, retrain=2))
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 

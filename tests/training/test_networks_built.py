@@ -141,7 +141,9 @@ def test_bypassed_vgg_has_a_path_around_every_section():
 @pytest.mark.parametrize("size", [8, 28])
 def test_sizes_that_suit_no_network_are_refused_in_one_line(size):
     for name in ("vgg16", "vgg16-bypass"):
-        with pytest.raises(InputError, match=rf"size must be a multiple of 32 \(one halving a stage\); got {size}"):
+        with pytest.raises(
+            InputError, match=rf"size of the images must be a multiple of 32 \(one halving a stage\); got {size}"
+        ):
             build(name, 1, 10, size=size)
 
 

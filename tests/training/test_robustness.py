@@ -60,7 +60,7 @@ def test_runs_that_are_done_are_skipped_and_a_lost_one_comes_out_the_same(tmp_pa
         ({"out": "r.txt"}, r"out must end in \.json; got"),
         ({"scales": ()}, "scales must be distinct numbers, at least one"),
         ({"scales": (1.0, 1.0)}, "scales must be distinct numbers"),
-        ({"scales": (0.0,)}, "scales must be > 0 and leave a width ≥ 1; got 0.0"),
+        ({"scales": (0.0,)}, "scales must be > 0 and finite, and scale × width ≥ 1; got 0.0 × 300"),
         ({"seeds": 0}, "seeds must be ≥ 1"),
         ({"cost": -1.0}, "cost must be > 0 and finite; got -1.0"),
         ({"ratio": 1.0}, r"ratio must be in \(0, 1\); got 1.0"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["grid", "notes", "title"]
+from training.compare.provenance import made_by
+
+__all__ = ["NARROW", "WIDE", "grid", "notes", "title"]
 
 _HEADINGS = (
     "method",
@@ -17,6 +19,10 @@ _HEADINGS = (
     "training FLOPs, %",
     "time",
 )
+#: Columns that a terminal shows that is not `WIDE`.
+NARROW = ("method", "accuracy, %", "MACs left, %", "training FLOPs, %", "time")
+#: Characters that all columns need to be readable.
+WIDE = 150
 
 
 def grid(result: dict[str, Any]) -> list[list[str]]:
@@ -74,8 +80,7 @@ def notes(result: dict[str, Any]) -> list[str]:
         "A multiply–accumulate (MAC) is counted once. MACs and parameters are those of the network that is left, "
         f"relative to the full network's {full['macs']:.4g} MACs and {full['parameters']:.4g} parameters.",
         f"Training FLOPs and wall time are relative to the network that is not pruned ({full['flops']:.3g} FLOPs); "
-        f"evaluation is left out. Runs at a time: {result['jobs']}; processor time changes less than wall time with "
-        "what else the machine does.",
+        "evaluation is left out. Processor time changes less than wall time with what else the machine does.",
         f"Systems with a target were asked for {100 * result['share']:g}% of the MACs; the others find their own.",
     ]
     if any("parameters_masked" in row for row in result["rows"]):
@@ -96,7 +101,7 @@ def notes(result: dict[str, Any]) -> list[str]:
             "Published numbers are not ours: most start from a pretrained network and fine-tune for hundreds of "
             "epochs, and several report the best epoch. Take them as upper bounds."
         )
-    return found
+    return [*found, *made_by(result["runs"])]
 
 
 def _percent(measure: dict[str, Any], digits: int = 1) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from dataclasses import dataclass, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -54,11 +55,11 @@ def entry(text: str, compare: Compare, full: Structure) -> Entry:
     Raises:
         InputError: for an unknown system or setting, a value out of range, or a share that no ratio gives.
     """
-    name, _, given = text.partition(":")
+    name, colon, given = text.partition(":")
     if name not in SYSTEMS:
         raise InputError(f"methods must be among {', '.join(SYSTEMS)}; got {name!r}")
     known = {field.name for field in fields(SYSTEMS[name])}  # type: ignore[arg-type]
-    settings = _parsed(name, given)
+    settings = _parsed(name, colon, given)
     try:
         if "retrain" in known:
             settings.setdefault("retrain", compare.retrain)
@@ -70,10 +71,10 @@ def entry(text: str, compare: Compare, full: Structure) -> Entry:
         raise InputError(f"method {text}: {error}") from None
 
 
-def _parsed(name: str, given: str) -> dict[str, Any]:
+def _parsed(name: str, colon: str, given: str) -> dict[str, Any]:
     hints = {key: hint for key, hint in get_type_hints(SYSTEMS[name]).items() if key != "name"}
     found: dict[str, Any] = {}
-    for part in given.split(",") if given else []:
+    for part in re.split(r",(?=\s*\w*=)", given) if colon else []:  # a rule's name has a comma of its own
         key, equals, value = part.partition("=")
         if not equals or key not in hints or key in found:
             raise InputError(

@@ -1,4 +1,4 @@
-"""The table as LaTeX: a tabular in ASCII, for \\input; it needs the package booktabs."""
+"""The table as LaTeX: a tabular for \\input, in ASCII but for comments; it needs the package booktabs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _CHARACTERS = {
     "→": r"$\to$",
     "–": "--",
     "—": "---",
+    "θ": r"$\theta$",
+    "≤": r"$\le$",
 }
 
 
@@ -43,7 +45,6 @@ def as_latex(result: dict[str, Any]) -> str:
     """A result of `training.compare.table.table`; how to read it is in comments above."""
     cells = grid(result)
     rows = [" & ".join(map(escaped, row)) + r" \\" for row in cells]
-    about = [title(result), *notes(result), f"Made with: {result['made']['command']}"]
-    lines = [f"% {line.encode('ascii', 'xmlcharrefreplace').decode()}" for line in about]
+    lines = [f"% {line}" for line in (r"\usepackage{booktabs}", title(result), *notes(result))]
     lines += [rf"\begin{{tabular}}{{ll{'r' * 7}{'l' * (len(cells[0]) - 9)}}}", r"\toprule", rows[0], r"\midrule"]
     return "\n".join([*lines, *rows[1:], r"\bottomrule", r"\end{tabular}", ""])

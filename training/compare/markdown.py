@@ -15,4 +15,4 @@ def as_markdown(result: dict[str, Any]) -> str:
     rows = [headings, ["---"] * len(headings), *rows]
     lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
     about = " ".join(notes(result))
-    return "\n".join([f"# {title(result)}", "", *lines, "", about, "", f"Made with `{result['made']['command']}`.", ""])
+    return "\n".join([f"# {title(result)}", "", *lines, "", about, ""])

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from training.checkpoint import Checkpoints
-from training.config import Validate, fingerprint, from_plain, plain
+from training.config import Validate, from_plain, plain, what
 from training.data import load
 from training.errors import InputError
 from training.journal import Journal
@@ -66,6 +66,11 @@ class Run:
         settings = asdict(self.system)  # type: ignore[call-overload]
         return {"method": self.system.name, "settings": json.loads(json.dumps(settings))}
 
+    @property
+    def ready(self) -> bool:
+        """Whether the run whose end it takes over, if it does, is finished."""
+        return self.first is None or read_json(self.first / "result.json") is not None
+
     def result(self) -> dict[str, Any] | None:
         """What came out; None while the run is not finished."""
         return read_json(self.folder / "result.json")
@@ -75,14 +80,22 @@ def check_folder(run: Run) -> None:
     """Refuse a folder with another run in it.
 
     Raises:
-        InputError: naming the folder.
+        InputError: naming the folder and what differs.
     """
     settings, method = (read_json(run.folder / name) for name in ("config.json", "method.json"))
     if settings is None:
         return
     # A run that was killed between the two files has not begun to train.
-    if method not in (None, run.method) or fingerprint(from_plain(settings)) != fingerprint(run.config):
-        raise InputError(f"run folder {run.folder} holds a run of other settings: choose another --out")
+    if method not in (None, run.method):
+        held, wanted = method, run.method
+    else:
+        held, wanted = what(from_plain(settings)), what(run.config)
+    for name in wanted:
+        if held.get(name) != wanted[name]:
+            raise InputError(
+                f"run folder {run.folder} holds a run with {name} = {held.get(name)}, not {wanted[name]}: "
+                "choose another --out"
+            )
 
 
 def make(run: Run, quiet: bool = False) -> None:

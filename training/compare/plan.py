@@ -59,6 +59,9 @@ def planned(compare: Compare) -> Plan:
         raise InputError(f"batch must be ≤ {len(source.train_labels)}, the training images; got {base.batch}")
     full = structure_of(network_of(base, source), source.shape)
     entries = [entry(text, compare, full) for text in _names(compare)]
+    for i, each in enumerate(entries):
+        if any(each.system == before.system for before in entries[:i]):
+            raise InputError(f"methods must differ; {each.label!r} is another name of one before it")
     for each in entries:
         _check(each, base, source)
     seeds = range(compare.seed, compare.seed + compare.seeds)
@@ -82,7 +85,8 @@ def _check(each: Entry, base: Validate, source: Source) -> None:
         config = each.system.run(base, source)
         Training(config, network_of(config, source), source, method=each.system.method)
     except InputError as error:
-        raise InputError(f"method {each.label}: {error}") from None
+        hint = "" if each.label == Unpruned.name else "; --methods can leave it out"
+        raise InputError(f"method {each.label}: {error}{hint}") from None
 
 
 def _run(each: Entry, compare: Compare, seed: int, source: Source) -> Run:

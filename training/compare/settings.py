@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from training.config import PRESETS, Validate
 from training.errors import InputError
@@ -20,10 +20,13 @@ class Compare:
     """Train the same network under several pruning systems and put what came out into one table."""
 
     preset: str = "digits"
-    """Where the other settings start from: digits, cifar10-quick or cifar10-full."""
+    """Where the other settings start from: digits (ResNet-14), cifar10-quick (ResNet-20, 8 epochs, for a CPU) or
+    cifar10-full (ResNet-56, 200 epochs, for a GPU)."""
     methods: tuple[str, ...] = ()
-    """Systems, by default all; each may have settings of its own: while-training:criterion=random,first=0.2. The
-    network that is not pruned (none) is always among them: costs are relative to it, and others begin with it."""
+    """Systems, by default all: none, smaller, while-training, prune-and-retrain, torch-pruning, channel-masking, snacs,
+    parsimonious, layer-pruning, certified-gates. Each may have settings of its own:
+    while-training:criterion=random,first=0.2. The network that is not pruned (none) is always among them: costs are
+    relative to it, and others begin with it."""
     seeds: int = 1
     """Runs of each system."""
     seed: int = 0
@@ -52,6 +55,10 @@ class Compare:
     """Where the files of the others are."""
     device: str = "cpu"
     """Torch device."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the forward pass: bf16 uses torch's autocast, for GPUs."""
+    compile: bool = False
+    """Let torch.compile fuse the network, for GPUs; it compiles again after each removal."""
     threads: int = 0
     """CPU threads of a run; 0 leaves torch's choice, one each where several runs are made at once."""
     checkpoint_every: float = 60.0
@@ -89,11 +96,12 @@ class Compare:
         Raises:
             InputError: for a setting out of range.
         """
-        own = ("network", "width", "epochs", "batch", "lr", "data", "data_folder", "device", "checkpoint_every")
+        own = ("network", "width", "epochs", "batch", "lr", "data", "data_folder", "device", "precision", "compile")
         threads = self.threads or (1 if self.jobs > 1 or self.cluster is not None else 0)
         return replace(
             PRESETS[self.preset],
             **{name: getattr(self, name) for name in own},
+            checkpoint_every=self.checkpoint_every,
             threads=threads,
             seed=seed,
             ungated=False,
@@ -114,7 +122,7 @@ def comparison(name: str) -> Compare:
 def _of(name: str, **others: Any) -> Compare:
     """With the network, the data and the budget of the preset of that name (`training.config.PRESETS`)."""
     run = PRESETS[name]
-    same = ("network", "width", "epochs", "batch", "lr", "data", "device")
+    same = ("network", "width", "epochs", "batch", "lr", "data", "device", "precision", "compile")
     return Compare(preset=name, **{field: getattr(run, field) for field in same}, **others)
 
 

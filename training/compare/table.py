@@ -2,6 +2,9 @@
 
 Shares and times are relative to the network that is not pruned, of the same seed: multiply–accumulates and parameters
 of what is left, floating-point operations and wall time of the whole training. Accuracy is that of the last epoch.
+
+`settings` are those of the network that is not pruned, `changed` of a row what its runs have otherwise; `seconds` is
+the wall time of all runs together. `runs` says what made them, `written` what put the table together.
 """
 
 from __future__ import annotations
@@ -10,8 +13,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from training.compare.one_run import Run
 from training.compare.plan import Plan
+from training.compare.provenance import provenance
 from training.compare.published import published
+from training.config import what
 from training.rundir import environment
 
 __all__ = ["MEASURES", "spread", "table"]
@@ -58,10 +64,13 @@ def table(plan: Plan) -> dict[str, Any]:
     plain = {result["seed"]: result for result in results[0] if result is not None}
     known = published(compare.network, compare.width, compare.data)
     rows = []
-    for each in results:
+    common = _settings(plan.runs[0][0])
+    for runs, each in zip(plan.runs, results, strict=True):
         finished = [result for result in each if result is not None and result["seed"] in plain]
         if finished:
             rows.append(_row(finished, plain))
+            own = _settings(runs[0])
+            rows[-1]["changed"] = {name: own[name] for name in own if own[name] != common[name]}
             rows[-1]["published"] = [p._asdict() for p in known if p.method == finished[0]["method"]]
     return {
         "kind": "comparison",
@@ -73,13 +82,25 @@ def table(plan: Plan) -> dict[str, Any]:
         "epochs": compare.epochs,
         "retrain": compare.retrain,
         "seeds": sorted(plain),
-        "jobs": compare.jobs,
         "full": {name: full[name] for full in list(plain.values())[:1] for name in ("macs", "parameters", "flops")},
+        "seconds": sum(_own_seconds(result) for each in results for result in each if result is not None),
         "measures": MEASURES,
+        "settings": _settings(plan.runs[0][0]),
         "rows": rows,
         "published": [p._asdict() for p in known if p.method is None],
-        "made": environment(),
+        "runs": provenance([run for runs in plan.runs for run in runs]),
+        "written": environment(),
     }
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in what(run.config).items() if name != "seed"}
+
+
+def _own_seconds(result: dict[str, Any]) -> float:
+    """Wall time of what a run did itself."""
+    before = result["taken_over"]
+    return float(result["seconds"] - (before["seconds"] if before else 0))
 
 
 def _row(finished: list[dict[str, Any]], plain: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -7,9 +7,13 @@ keep the others from being made.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
+
+import torch
 
 from training.compare.one_run import Run, make
 from training.errors import InputError
@@ -52,20 +56,25 @@ def attempt(run: Run, quiet: bool) -> str | None:
         make(run, quiet)
     except InputError as error:
         return str(error)
+    except (OSError, torch.OutOfMemoryError) as error:
+        return f"{type(error).__name__}: {error}"
     return None
 
 
 def one_after_another(runs: Sequence[Run]) -> Iterator[Ended]:
     """In this process, each with its own progress."""
     for run in runs:
-        yield run, attempt(run, quiet=False)
+        why = attempt(run, quiet=False)
+        if why is not None:
+            print(f"{run.name}: {why}", file=sys.stderr, flush=True)
+        yield run, why
 
 
 def in_processes(runs: Sequence[Run], jobs: int) -> Iterator[Ended]:
     """In so many processes at once."""
     with processes(min(jobs, len(runs)) or 1) as pool:
         waiting: dict[Future[str | None], Run] = {pool.submit(attempt, run, True): run for run in runs}
-        yield from _as_they_end(as_completed(waiting), waiting)
+        yield from _as_they_end(as_completed(waiting), waiting, BrokenProcessPool)
 
 
 @contextlib.contextmanager
@@ -88,15 +97,23 @@ def on_cluster(address: str) -> Iterator[Worker]:
         def send(runs: Sequence[Run]) -> Iterator[Ended]:
             # Not pure: a run is the files that it leaves, not a value that could be kept from an earlier call.
             waiting: dict[Any, Run] = {client.submit(attempt, run, True, pure=False): run for run in runs}
-            yield from _as_they_end(distributed.as_completed(list(waiting)), waiting)
+            if not client.scheduler_info()["workers"]:
+                print("the cluster has no workers yet: waiting for some", file=sys.stderr, flush=True)
+            yield from _as_they_end(distributed.as_completed(list(waiting)), waiting, distributed.KilledWorker)
 
         yield send
 
 
-def _as_they_end(ended: Iterator[Any], waiting: dict[Any, Run]) -> Iterator[Ended]:
+def _as_they_end(ended: Iterator[Any], waiting: dict[Any, Run], lost: type[Exception]) -> Iterator[Ended]:
     with Progress("runs", len(waiting)) as progress:
         for future in ended:
-            run, why = waiting[future], future.result()
+            run = waiting[future]
+            try:
+                why = future.result()
+            except lost:  # of several at once, nobody can tell whose process it was
+                why = (
+                    "the process that made it, or one beside it, was killed (out of memory?): the same command goes on"
+                )
             progress.note(f"{run.name}: {why or 'done'}")
             progress.advance()
             yield run, why

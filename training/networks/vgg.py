@@ -60,7 +60,9 @@ def vgg(
     if width < 1:
         raise InputError(f"width must be ≥ 1; got {width}")
     if size < 1 or size % 2 ** len(stages):
-        raise InputError(f"size must be a multiple of {2 ** len(stages)} (one halving a stage); got {size}")
+        raise InputError(
+            f"size of the images must be a multiple of {2 ** len(stages)} (one halving a stage); got {size}"
+        )
     parts: dict[str, nn.Module] = {}
     inputs, number = channels, 1
     for stage, multiples in enumerate(stages, start=1):

@@ -1,0 +1,54 @@
+"""Where the runs of a table come from: their own records, not those of the command that put the table together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from training.compare.one_run import Run
+from training.rundir import read_json
+
+__all__ = ["made_by", "provenance"]
+
+_SAME = ("command", "git", "python", "packages", "machine")
+
+
+def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What the finished ones among the runs were begun with, those of the same beginnings together.
+
+    Returns:
+        A list of: command, git (commit, modified), python, packages, machine and device; started, of the first; runs,
+        their names; resumed, those that were gone on with later, perhaps elsewhere.
+    """
+    found: list[dict[str, Any]] = []
+    for run in runs:
+        made, settings = (read_json(run.folder / name) for name in ("environment.json", "config.json"))
+        if made is None or settings is None or run.result() is None:
+            continue
+        about = {name: made[name] for name in _SAME} | {"device": settings["device"]}
+        alike = [each for each in found if all(each[name] == about[name] for name in about)]
+        if not alike:
+            alike = [about | {"started": made["started"], "runs": [], "resumed": []}]
+            found += alike
+        alike[0]["started"] = min(alike[0]["started"], made["started"])
+        alike[0]["runs"].append(run.name)
+        if made.get("resumed"):
+            alike[0]["resumed"].append(run.name)
+    return found
+
+
+def made_by(found: Sequence[dict[str, Any]]) -> list[str]:
+    """The same in sentences."""
+    told = []
+    for each in found:
+        commit = (each["git"] or {}).get("commit") or "unknown"
+        state = ", modified" if (each["git"] or {}).get("modified") else ""
+        machine = each["machine"]
+        where = each["device"] if not machine["accelerator"] else f"{each['device']} ({machine['accelerator']})"
+        told.append(
+            f"{len(each['runs'])} runs made with `{each['command']}` (commit {commit[:10]}{state}; "
+            f"{machine['processor']}, {machine['cores']} cores; {where}; begun {each['started'][:10]})."
+        )
+    if len({(each["machine"]["processor"], each["machine"]["cores"], each["device"]) for each in found}) > 1:
+        told.append("They were made on machines that differ: times do not compare.")
+    return told
