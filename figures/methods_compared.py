@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.results import read
+from figures.results import NotThereError, read
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, figure, save
 
 CAPTION = (
@@ -42,10 +41,10 @@ def draw(results: Path) -> Figure:
     """Draws `table.json` of a folder of `python -m training compare`.
 
     Raises:
-        FileNotFoundError: if it is not there.
+        NotThereError: if it is not there.
         KeyError: if it is of another command.
     """
-    table = json.loads((results / "table.json").read_text())
+    table = read(results / "table.json")
     drawing, panels = figure(columns=2, height=3.4)
     for axes, measure, label in zip(
         panels,
@@ -102,7 +101,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     try:
         save(draw(folder), folder, "methods_compared")
-    except (OSError, ValueError, KeyError) as error:
+    except (NotThereError, OSError, ValueError, KeyError) as error:
         print(f"error: {folder} holds no comparison that can be drawn: {error}", file=sys.stderr)
         return 2
     return 0

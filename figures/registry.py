@@ -65,6 +65,13 @@ _MAKE_BOTH = (
 _GRID = "sh paper/experiments.sh, then copy config.json and table.json of each run to paper/results/RUN/"
 _EVIDENCE = f"python -m training evidence RUN … --out {_RESULTS}/evidence.json"
 
+
+def _compared(preset: str, seeds: int) -> Entry:
+    """The figure of a comparison of systems."""
+    command = f"python -m training compare --preset {preset} --seeds {seeds}, then copy its table.json"
+    return Entry(methods_compared, f"{_RESULTS}/compare-{preset}", ("table.json",), command)
+
+
 REGISTRY: dict[str, Entry] = {
     # Theory: everything is computed from `dynamics`.
     "hyperprior": Entry(hyperprior),
@@ -96,11 +103,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "shadow_prune": Entry(shadow_prune, _RESULTS, (), _GRID),
     "accuracy_flops": Entry(accuracy_flops, _RESULTS, (), _GRID),
-    "methods_compared": Entry(
-        methods_compared,
-        f"{_RESULTS}/compare-digits",
-        ("table.json",),
-        "python -m training compare --preset digits --seeds 5, then copy its table.json",
-    ),
+    "methods_compared": _compared("digits", seeds=5),
+    "methods_compared_cifar": _compared("cifar10-quick", seeds=1),
     "flops_time": Entry(flops_time, "benchmarks/results", ("shrunk.json",), "python -m benchmarks.shrunk"),
 }

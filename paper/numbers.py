@@ -186,6 +186,28 @@ _COMPARED: dict[str, Read] = {
     "network": _at("network", lambda name: name.replace("resnet", "ResNet-")),
     "seeds": _at("seeds", lambda seeds: ", ".join(map(str, seeds))),
     "share": _at("share", lambda share: f"{100 * share:g}"),
+    "minutes": _at("seconds", lambda seconds: count(round(seconds / 60))),
+    "runs": lambda result: count(sum(len(each["runs"]) for each in result["runs"])),
+}
+
+
+def _exponent(system: str) -> Read:
+    """Of the final number of units over the starting one, with limits."""
+
+    def read(result: Any) -> str:
+        (row,) = (row for row in result["spread"] if row["system"] == system)
+        power, *limits = row["exponents"]["units"]
+        return f"{decimal(power)} {interval(limits, decimal)}"
+
+    return read
+
+
+_ROBUSTNESS: dict[str, Read] = {
+    "parsimonious": _exponent("parsimonious"),
+    "while-training": _exponent("while-training"),
+    "network": lambda result: result["settings"]["run"]["network"].replace("lenet", "LeNet"),
+    "seeds": _at("settings/seeds", count),
+    "scales": lambda result: ", ".join(f"{scale:g}" for scale in result["settings"]["scales"]),
 }
 
 
@@ -278,6 +300,7 @@ NUMBERS: dict[str, dict[str, Read]] = {
     "couplings-cifar": _COUPLINGS,
     "compare-digits": _COMPARED,
     "compare-cifar10": _COMPARED,
+    "robustness": _ROBUSTNESS,
     "step": {**_step("resnet20", 1), **_step("resnet20", 2), **_step("resnet56", 1), **_step("resnet56", 2)},
     "shrunk": _SHRUNK,
     "flow": {"linear": _flow("linear", "ours exact / diffrax"), "general": _flow("general", "ours / diffrax")},

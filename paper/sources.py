@@ -59,6 +59,10 @@ SOURCES: dict[str, Source] = {
     ),
     "compare-digits": _compared("digits"),
     "compare-cifar10": _compared("cifar10-quick"),
+    "robustness": Source(
+        f"{_RESULTS}/robustness-digits.json",
+        f"python -m training robustness --out {_RESULTS}/robustness-digits.json --seed 1 --seeds 5",
+    ),
     "couplings-digits": Source(
         f"{_RESULTS}/couplings-digits.json",
         f"python -m training.evidence.coupling_result {_RESULTS}/couplings-digits.json RUN",

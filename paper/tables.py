@@ -7,6 +7,8 @@ from typing import Any
 
 from paper.latex import as_latex, count, decimal, interval, percent, table
 from paper.sources import Results
+from training.compare.columns import grid
+from training.robustness_spread import sizes
 
 __all__ = ["TABLES", "tables"]
 
@@ -165,27 +167,19 @@ def _spread(measure: Any, factor: float = 100, digits: int = 1) -> str:
 
 def _compared(result: Any) -> str:
     """The systems of a comparison (`python -m training compare`)."""
-    head = ["method", "start", "epochs", "$n$", r"accuracy (\%)", r"MACs (\%)", r"parameters (\%)", r"training (\%)"]
-    rows = []
-    for row in result["rows"]:
-        trained = _spread(row["training_flops"])
-        if row["taken_over"]:
-            trained += f" ({_spread(row['own_training_flops'])})"
-        epochs = f"{row['epochs'] - row['retrain']} + {row['retrain']}" if row["retrain"] else count(row["epochs"])
-        rows.append(
-            [
-                as_latex(row["label"]),
-                "pretrained" if row["pretrained"] else "scratch",
-                epochs,
-                count(len(row["seeds"])),
-                _spread(row["accuracy"], digits=2),
-                _spread(row["macs"]),
-                _spread(row["parameters"]),
-                trained,
-                _spread(row["time"], 1, 2),
-            ]
-        )
-    return table("llrrrrrrr", [*head, "time"], rows)
+    head, *rows = ([as_latex(cell) for cell in row] for row in _without_published(grid(result)))
+    return table("ll" + "r" * (len(head) - 2), head, rows)
+
+
+def _without_published(rows: list[list[str]]) -> list[list[str]]:
+    """The last column, if it is that of numbers published elsewhere, which the article does not repeat."""
+    return [row[:-1] for row in rows] if rows[0][-1].startswith("published") else rows
+
+
+def _robustness(result: Any) -> str:
+    """Final sizes over starting widths (`python -m training robustness`)."""
+    head, *rows = ([as_latex(cell) for cell in row] for row in sizes(result))
+    return table("ll" + "r" * (len(head) - 2), head, rows)
 
 
 def _pairs(result: Any) -> str:
@@ -228,6 +222,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "evidence-digits-breaks": ("evidence-digits", _breaks),
     "compare-digits": ("compare-digits", _compared),
     "compare-cifar10": ("compare-cifar10", _compared),
+    "robustness": ("robustness", _robustness),
 }
 
 

@@ -1,8 +1,8 @@
 """Tables quoted in a text are generated from result files: `python -m training.quote README.md`.
 
 Everything between `<!-- quote FOLDER -->` and `<!-- end quote -->` is replaced by the tables of FOLDER/table.json, and
-that of `<!-- quote FILE.json -->` by those of pooled evidence or of the bias of estimates, relative to the text. A test
-fails while the README does not say what its result files say.
+that of `<!-- quote FILE.json -->` by those of pooled evidence, of the bias of estimates or of robustness, relative to
+the text. A test fails while the README does not say what its result files say.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import re
 import sys
 from pathlib import Path
 
+from training.compare.markdown import body
 from training.evidence.digest import bias_digest, digest
 from training.report import tables
+from training.robustness_spread import as_markdown
 from training.rundir import write_atomically
 
 __all__ = ["quoted"]
@@ -30,12 +32,20 @@ def quoted(text: str, folder: Path) -> str:
 
     def block(match: re.Match[str]) -> str:
         source = folder / match["folder"]
-        pooled = source.suffix == ".json"
-        result = json.loads((source if pooled else source / "table.json").read_text())
-        shown = (bias_digest if "bias" in result else digest if pooled else tables)(result)
-        return f"{match[1]}\n{shown}\n\n{match[3]}"
+        return f"{match[1]}\n{_shown(source)}\n\n{match[3]}"
 
     return _BLOCK.sub(block, text)
+
+
+def _shown(source: Path) -> str:
+    result = json.loads((source if source.suffix == ".json" else source / "table.json").read_text())
+    if "bias" in result:
+        return bias_digest(result)
+    if "spread" in result:
+        return as_markdown(result).rstrip()
+    if result.get("kind") == "comparison":
+        return body(result)
+    return digest(result) if source.suffix == ".json" else tables(result)
 
 
 def main(paths: list[str]) -> int:

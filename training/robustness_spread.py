@@ -10,7 +10,7 @@ import numpy as np
 from training.evidence.statistics import LEVEL, bootstrap
 from training.evidence.tables import table
 
-__all__ = ["QUANTITIES", "as_markdown", "exponent", "spread"]
+__all__ = ["QUANTITIES", "as_markdown", "exponent", "powers", "sizes", "spread"]
 
 #: What is measured at the end of a run.
 QUANTITIES = ("units", "macs", "parameters", "accuracy")
@@ -93,23 +93,36 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         f"{settings['ratio']:g}. Sizes are those of the deterministic network; undecided gates: 0.02 < θ < 0.98.",
         "",
     ]
-    sizes = []
-    for each in result["spread"]:
-        for at in each["widths"]:
-            left = (_pair(at[name], 1, 0 if name != "units" else 1) for name in QUANTITIES[:3])
-            start = f"×{at['scale']:g} ({at['units_start']})"
-            sizes.append([each["system"], start, at["n"], *left, _pair(at["accuracy"], 100, 2), at["undecided"]])
-    head = ["system", "start ×width (units)", "runs", "units", "MACs", "parameters", "accuracy %", "undecided gates"]
-    lines += table(head, sizes)
+    head, *rows = sizes(result)
+    lines += table(head, rows)
     lines += [
         "",
         f"Size at the end ∝ (units at the start)^p; p with {100 * LEVEL:g}% limits, seeds drawn anew. 0: the start "
         "does not matter; 1 for units: proportional to it.",
         "",
     ]
-    powers = [[each["system"], *(_power(each["exponents"][q]) for q in QUANTITIES[:3])] for each in result["spread"]]
-    lines += table(["system", "p of units", "p of MACs", "p of parameters"], powers)
+    head, *rows = powers(result)
+    lines += table(head, rows)
     return "\n".join(lines) + "\n"
+
+
+def sizes(result: Mapping[str, Any]) -> list[list[str]]:
+    """Headings, then a row a system and starting width: mean ± standard deviation of what it ends with."""
+    rows = [["system", "start ×width (units)", "runs", "units", "MACs", "parameters", "accuracy, %", "undecided gates"]]
+    for each in result["spread"]:
+        for at in each["widths"]:
+            left = (_pair(at[name], 1, 0 if name != "units" else 1) for name in QUANTITIES[:3])
+            start, accuracy = f"×{at['scale']:g} ({at['units_start']})", _pair(at["accuracy"], 100, 2)
+            rows.append([each["system"], start, str(at["n"]), *left, accuracy, str(at["undecided"])])
+    return rows
+
+
+def powers(result: Mapping[str, Any]) -> list[list[str]]:
+    """Headings, then a row a system: the exponents over the starting units, with limits."""
+    rows = [["system", "p of units", "p of MACs", "p of parameters"]]
+    for each in result["spread"]:
+        rows.append([each["system"], *(_power(each["exponents"][quantity]) for quantity in QUANTITIES[:3])])
+    return rows
 
 
 def _pair(value: Sequence[float | None], factor: float, digits: int) -> str:

@@ -6,13 +6,17 @@ from typing import Any
 
 from training.compare.columns import grid, notes, title
 
-__all__ = ["as_markdown"]
+__all__ = ["as_markdown", "body"]
 
 
 def as_markdown(result: dict[str, Any]) -> str:
     """A result of `training.compare.table.table` with all that is needed to judge it."""
+    return f"# {title(result)}\n\n{body(result)}\n"
+
+
+def body(result: dict[str, Any]) -> str:
+    """The same without its heading."""
     headings, *rows = grid(result)
     rows = [headings, ["---"] * len(headings), *rows]
     lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-    about = " ".join(notes(result))
-    return "\n".join([f"# {title(result)}", "", *lines, "", about, ""])
+    return "\n".join([*lines, "", " ".join(notes(result))])
