@@ -142,7 +142,7 @@ def test_ratios_learn_to_differ_and_to_cost_the_target_and_whole_channels_meet_i
     assert ((1 - ratios) > 0.03).all() and float(ratios.max() - ratios.min()) > 0.05
     assert abs(float(share_at(ratios, learner.full)) - share) < 0.05  # by learning, before anything is rounded
     left = structure_of(training.network, digits.shape)
-    assert abs(left.total_macs / learner.full.full_macs - share) <= 0.02
+    assert abs(left.total_macs / learner.full.full_macs - share) <= 0.02 * share
     counts = np.array(list(left.units.values()))
     full = np.array(list(learner.full.units.values()))
     assert (counts >= 1).all()
@@ -206,7 +206,7 @@ def test_the_target_is_met_physically_and_the_heaviest_filters_stay(network, sha
     assert all(learner.leaving(step) is None for step in range(20) if step != learner.end)
     learner.remove(learner.leaving(learner.end))
     left = structure_of(training.network, large.shape)
-    assert abs(left.total_macs / learner.full.full_macs - share) <= 0.02
+    assert abs(left.total_macs / learner.full.full_macs - share) <= 0.02 * share
     assert len(learner.gates.groups) == len(full)  # no layer is lost
     for group, before, stay in zip(learner.gates.groups, norms, left.units.values(), strict=True):
         assert group.site.count == stay >= 1
@@ -223,7 +223,7 @@ def test_whatever_was_learned_a_target_that_was_accepted_is_met(digits, share, r
     with torch.no_grad():
         learner.ratios.copy_(torch.tensor(ratios, dtype=torch.double).clamp(min=0.1))
     learner.remove(learner.leaving(learner.end))
-    assert abs(learner.structure.total_macs / learner.full.full_macs - share) <= 0.02
+    assert abs(learner.structure.total_macs / learner.full.full_macs - share) <= 0.02 * share
 
 
 def test_before_its_phase_training_is_that_of_a_run_without_pruning(digits):
@@ -270,12 +270,13 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(digits):
     [
         ({"share": 0.0}, r"share must be in \(0, 1\); got 0.0"),
         ({"share": 1.0}, r"share must be in \(0, 1\); got 1.0"),
-        ({"share": 0.01}, r"share = 0.01 .* within 0.02; the nearest .* is 0\.0323, one unit in every group 0\.0323"),
+        ({"share": 0.01}, r"share = 0.01 .* within 2%; the nearest .* is 0\.0323, one unit in every group 0\.0323"),
         (
             {"share": 0.512345, "tolerance": 1e-9},
-            "share = 0.512345 of the .* must be met within 1e-09; the nearest that whole",
+            "share = 0.512345 of the .* must be met within 1e-07%; the nearest that whole",
         ),
-        ({"tolerance": 0.0}, "tolerance must be > 0 and finite; got 0.0"),
+        ({"tolerance": 0.0}, r"tolerance must be in \(0, 1\); got 0.0"),
+        ({"tolerance": 1.0}, r"tolerance must be in \(0, 1\); got 1.0"),
         ({"ratio_lr": -1.0}, "ratio_lr must be > 0 and finite; got -1.0"),
         ({"strength": float("nan")}, "strength must be > 0 and finite; got nan"),
         ({"every": 1}, "every must be ≥ 2, so that weights have steps too; got 1"),

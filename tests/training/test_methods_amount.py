@@ -49,6 +49,8 @@ def test_ratios_outside_are_refused(ratio):
         removed_at(ratio, chain([4]))
     with pytest.raises(InputError, match=r"share must be in \(0, 1\); got"):
         ratio_for_macs(ratio, chain([4]))
+    with pytest.raises(InputError, match=r"tolerance must be in \(0, 1\); got"):
+        ratio_for_macs(0.5, chain([4]), ratio)
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=4), st.integers(1, 30))

@@ -15,7 +15,10 @@ from jaxtyping import Int
 from dynamics.complexity import Structure
 from training.errors import InputError
 
-__all__ = ["check_fraction", "macs_without", "ratio_for_macs", "removed_at", "removed_by"]
+__all__ = ["TOLERANCE", "check_fraction", "macs_without", "ratio_for_macs", "removed_at", "removed_by"]
+
+#: How far from a target of multiply–accumulates a network may end, relative to the target: for every system.
+TOLERANCE = 0.02
 
 
 def check_fraction(name: str, value: float) -> None:
@@ -83,19 +86,20 @@ def macs_without(removed: Sequence[int] | np.ndarray, structure: Structure) -> i
     return int(structure.macs(theta))
 
 
-def ratio_for_macs(share: float, structure: Structure, tolerance: float = 0.02) -> float:
+def ratio_for_macs(share: float, structure: Structure, tolerance: float = TOLERANCE) -> float:
     """The ratio at which the network keeps a share of its multiply–accumulates, as nearly as whole units allow.
 
     Args:
         share: of the full network's, in (0, 1).
         structure: of the full network.
-        tolerance: how far the result may be off, relative to the target.
+        tolerance: how far the result may be off, relative to the target, in (0, 1).
 
     Raises:
-        InputError: for a share outside (0, 1), or one that no ratio meets within the tolerance: what is not gated
-            stays, a group keeps a unit, and units are whole.
+        InputError: for a share or tolerance outside (0, 1), or a share that no ratio meets within the tolerance: what
+            is not gated stays, a group keeps a unit, and units are whole.
     """
     check_fraction("share", share)
+    check_fraction("tolerance", tolerance)
     counts = set(structure.units.values())
     # At these ratios a group of n loses its k-th unit: (k − ½)/n. Between two of them nothing changes.
     breaks = sorted({Fraction(2 * k - 1, 2 * count) for count in counts for k in range(1, count)})

@@ -38,7 +38,7 @@ from training.data import batch_count
 from training.errors import InputError
 from training.gates import Gated
 from training.method import Method, Setting
-from training.methods.amount import check_fraction
+from training.methods.amount import TOLERANCE, check_fraction
 from training.methods.criteria import lowest, scores
 from training.methods.dynamic_mask import channel_mask, places, share_at
 from training.methods.whole_units import whole_units
@@ -56,7 +56,7 @@ class ChannelMasking:
 
     Attributes:
         share: target: of the full network's multiply–accumulates that stays, in (0, 1).
-        tolerance: |macs / full macs − share| is at most this, > 0.
+        tolerance: how far the network may end from the target, relative to it, in (0, 1).
         first, last: when ratios start and stop being learned, as shares of the run; 0 ≤ first < last < 1.
         every: of so many steps the last moves the ratios, ≥ 2.
         ratio_lr: learning rate of the ratios, > 0; follows the weights' schedule.
@@ -68,7 +68,7 @@ class ChannelMasking:
 
     name: ClassVar[str] = "channel-masking"
     share: float = 0.5
-    tolerance: float = 0.02
+    tolerance: float = TOLERANCE
     first: float = 0.1
     last: float = 0.6
     every: int = 4
@@ -77,11 +77,12 @@ class ChannelMasking:
 
     def __post_init__(self) -> None:
         check_fraction("share", self.share)
+        check_fraction("tolerance", self.tolerance)
         if not 0 <= self.first < self.last < 1:
             raise InputError(f"first and last must be 0 ≤ first < last < 1; got {self.first} and {self.last}")
         if self.every < 2:
             raise InputError(f"every must be ≥ 2, so that weights have steps too; got {self.every}")
-        for name in ("tolerance", "ratio_lr", "strength"):
+        for name in ("ratio_lr", "strength"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} must be > 0 and finite; got {getattr(self, name)}")
 

@@ -13,13 +13,13 @@ from jaxtyping import Float, Int
 
 from dynamics.complexity import Structure
 from training.errors import InputError
-from training.methods.amount import check_fraction, macs_without
+from training.methods.amount import TOLERANCE, check_fraction, macs_without
 
 __all__ = ["whole_units"]
 
 
 def whole_units(
-    ratios: Float[np.ndarray, " group"], structure: Structure, share: float, tolerance: float = 0.02
+    ratios: Float[np.ndarray, " group"], structure: Structure, share: float, tolerance: float = TOLERANCE
 ) -> Int[np.ndarray, " group"]:
     """How many units of each group stay, at least one, so that the network keeps a share of its operations.
 
@@ -29,39 +29,43 @@ def whole_units(
         ratios: share of each group's units that should remain, > 0.
         structure: of the full network.
         share: target, of the full network's multiply–accumulates, in (0, 1).
-        tolerance: |macs / full macs − share| is at most this, ≥ 0.
+        tolerance: |macs / (share · full macs) − 1| is at most this, in (0, 1): as for every target, relative to it.
 
     Raises:
-        InputError: for a share outside (0, 1), a network without gated units, or a share that no architecture meets:
-            what is not gated stays, a group keeps a unit, and units are whole.
+        InputError: for a share or tolerance outside (0, 1), a network without gated units, or a share that no
+            architecture meets: what is not gated stays, a group keeps a unit, and units are whole.
 
     Example:
         >>> from dynamics.complexity import Layer
         >>> two = [Layer("a", 3, "x", 1, 1), Layer("b", "x", "y", 1, 1), Layer("c", "y", 2, 1, 1)]
-        >>> whole_units(np.array([0.9, 0.3]), Structure(two, {"x": 20, "y": 20}, []), 0.4)
+        >>> whole_units(np.array([0.9, 0.3]), Structure(two, {"x": 20, "y": 20}, []), 0.38)
         array([20,  6])
     """
     check_fraction("share", share)
+    check_fraction("tolerance", tolerance)
     if not structure.units:
         raise InputError("network must have gated units, of which a share may remain; got none")
-    search = _Search(np.asarray(ratios, dtype=float), structure, share, tolerance)
+    search = _Search(np.asarray(ratios, dtype=float), structure, share, tolerance * share)
     search.along_the_path()
-    if search.best > tolerance:
+    if search.best > search.enough:
         search.everywhere()
-    if search.best > tolerance:
+    if search.best > search.enough:
         least = search.left(np.ones_like(search.sizes))
         raise InputError(
-            f"share = {share} of the multiply–accumulates must be met within {tolerance:g}; the nearest that whole "
-            f"units give is {search.left(search.found):.4f}, one unit in every group {least:.4f}"
+            f"share = {share} of the multiply–accumulates must be met within {100 * tolerance:g}%; the nearest that "
+            f"whole units give is {search.left(search.found):.4f}, one unit in every group {least:.4f}"
         )
     return search.found
 
 
 class _Search:
-    """The best architecture so far, `found`, and how far it is from the target, `best`."""
+    """The best architecture so far, `found`, and how far it is from the target, `best`: `enough` ends the search.
 
-    def __init__(self, ratios: np.ndarray, structure: Structure, share: float, tolerance: float) -> None:
-        self.structure, self.share, self.tolerance = structure, share, tolerance
+    Both distances are shares of the full network's multiply–accumulates.
+    """
+
+    def __init__(self, ratios: np.ndarray, structure: Structure, share: float, enough: float) -> None:
+        self.structure, self.share, self.enough = structure, share, enough
         self.sizes = np.array(list(structure.units.values()))
         self.wanted = ratios * self.sizes
         self.found, self.best = self.sizes, abs(1 - share)
@@ -102,7 +106,7 @@ class _Search:
     def _fix(self, groups: list[int], low: np.ndarray, high: np.ndarray) -> None:
         """Try all architectures between two, which differ in `groups` only."""
         below, above = self.left(low) - self.share, self.share - self.left(high)
-        if self.best <= self.tolerance or max(below, above) >= self.best:
+        if self.best <= self.enough or max(below, above) >= self.best:
             return
         if not groups:
             self.note(low)
