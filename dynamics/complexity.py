@@ -27,7 +27,7 @@ import sympy as sp
 
 from dynamics.numeric import Array, Operands, compile_expressions
 
-__all__ = ["Kind", "Layer", "Structure", "mixture", "pressure", "training_flops"]
+__all__ = ["Kind", "Layer", "Structure", "forward_flops", "mixture", "pressure", "training_flops"]
 
 #: What is counted.
 Kind: TypeAlias = Literal["macs", "parameters"]
@@ -46,6 +46,16 @@ def pressure(by_units: Array, by_layers: Array, nu: Array, alpha: Array) -> Arra
     return nu * ((1 - alpha) * by_units + alpha * by_layers)
 
 
+def forward_flops(macs: int, images: int) -> int:
+    """Floating-point operations of a look at images: 2 a multiply–accumulate, forward only.
+
+    Args:
+        macs: multiply–accumulates of one image through the network.
+        images: that are sent through it.
+    """
+    return 2 * macs * images
+
+
 def training_flops(macs: int, images: int) -> int:
     """Floating-point operations of a training step: 2 a multiply–accumulate, forward once, backward twice.
 
@@ -56,7 +66,7 @@ def training_flops(macs: int, images: int) -> int:
         macs: multiply–accumulates of one image through the network.
         images: in the step's batch.
     """
-    return 2 * 3 * macs * images
+    return 3 * forward_flops(macs, images)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,11 @@ class Trained:
         seconds: wall time of training, evaluation left out.
         processor_seconds: the same of the processor, all threads of this process (`training.stopwatch`).
         steps: optimizer steps.
-        flops: spent in training, of the network as it was at each step.
+        flops: spent in training, of the network as it was at each step: forward and backward
+            (`dynamics.complexity.training_flops`). And on choosing what leaves: images that a method sends through the
+            network to look at their activations, forward only (`forward_flops`). Not counted: what is computed from
+            weights and activations (scores, estimates, classifiers), the few images by which a removal is checked,
+            and evaluation.
         flops_full: what the full network would have spent.
     """
 
@@ -235,8 +239,11 @@ class Training:
     def _remove(self, progress: Progress, hooks: Hooks) -> None:
         """Let go what is to leave now."""
         learner = self.learner
-        going = learner.leaving(self.at.step) if learner is not None else None
-        if learner is None or going is None:
+        if learner is None:
+            return
+        going = learner.leaving(self.at.step)
+        self.at.flops += learner.spent()
+        if going is None:
             return
         origin = learner.gates.origin.cpu().numpy()
         gone = learner.remove(going).removed

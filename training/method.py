@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from dynamics.complexity import forward_flops
 from training.config import Validate
 from training.gates import Gates
 from training.optimizer import cosine
@@ -72,6 +73,8 @@ class Method:
         gates: what may leave, and is still there.
         full: the complexity of the network before any removal.
         structure: of the network as it is.
+        choosing_flops: spent on choosing what leaves since the loop last counted it: images sent through the network,
+            forward only, beside those of the training steps.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Method:
         self.shape, self.ranks = tuple(shape), ranks
         self.gates = Gates(network, start).to(config.device)  # type: ignore[arg-type]
         self.full = self.structure = structure_of(network, self.shape)
+        self.choosing_flops = 0
 
     def factor(self, step: int, steps: int) -> float:
         """The schedule's factor of the learning rate at a step, in [0, 1]; a cosine over the run.
@@ -134,6 +138,20 @@ class Method:
             step: number of steps done.
         """
         return None
+
+    def looked(self, images: int, macs: int | None = None) -> None:
+        """Count a look at images as spent on choosing.
+
+        Args:
+            images: sent through the network; where all processes look at the same ones, they count once.
+            macs: multiply–accumulates of one image, by default those of the network as it is.
+        """
+        self.choosing_flops += forward_flops(self.structure.total_macs if macs is None else macs, images)
+
+    def spent(self) -> int:
+        """What choosing has cost since this was last asked; the loop asks whenever gates may leave, and counts it."""
+        flops, self.choosing_flops = self.choosing_flops, 0
+        return flops
 
     def decide(self) -> None:
         """Set the masks of the network that is evaluated."""

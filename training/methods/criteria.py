@@ -19,7 +19,7 @@ from training.gates import Gates
 from training.methods.activations import activations, fixed_images
 from training.source import Source
 
-__all__ = ["CRITERIA", "check_criterion", "lowest", "scores"]
+__all__ = ["CRITERIA", "check_criterion", "looked_at", "lowest", "scores"]
 
 CRITERIA = ("l1", "activation", "random")
 
@@ -32,6 +32,14 @@ def check_criterion(name: str) -> None:
     """
     if name not in CRITERIA:
         raise InputError(f"criterion must be one of {', '.join(CRITERIA)}; got {name!r}")
+
+
+def looked_at(criterion: str, source: Source, images: int) -> int:
+    """How many images a criterion sends through the network.
+
+    Arguments are those of `scores`.
+    """
+    return min(images, len(source.train_labels)) if criterion == "activation" else 0
 
 
 def scores(

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from training.method import Method, Setting
 from training.methods.after_training import AfterTraining, PrunesOnce
 from training.methods.amount import check_fraction, removed_at
-from training.methods.criteria import check_criterion, lowest, scores
+from training.methods.criteria import check_criterion, looked_at, lowest, scores
 
 __all__ = ["PruneAndRetrain"]
 
@@ -56,6 +56,7 @@ class _Removes(PrunesOnce):
 
     def choose(self) -> Bool[np.ndarray, " gate"]:
         chosen = self.settings
+        self.looked(looked_at(chosen.criterion, self.source, chosen.images))
         values = scores(
             chosen.criterion, self.network, self.gates, self.source, seed=self.config.seed, images=chosen.images
         )

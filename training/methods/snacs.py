@@ -28,8 +28,8 @@ from training.method import Method, Setting
 from training.methods.after_training import AfterTraining, PrunesOnce
 from training.methods.kernel_masks import KernelMasks, unused
 from training.methods.snacs_cells import Hashing
-from training.methods.snacs_layers import layers_of
-from training.methods.snacs_limits import upper_limits
+from training.methods.snacs_layers import Pair, layers_of
+from training.methods.snacs_limits import GRID, kept_at, upper_limits
 from training.methods.snacs_samples import images_of_each_class
 from training.methods.snacs_scores import check_scale, information, normalised, scaled
 from training.methods.snacs_sensitivity import critical_units, protected_kernels
@@ -169,6 +169,7 @@ class _Prunes(PrunesOnce):
             protected.append(stay)
             orders.append(order[~stay.ravel()[order]])
         limits = upper_limits(self.network, self.gates, pairs, orders, images, labels, chosen.drop)
+        self._count(pairs, orders, len(images))
         kept = []
         for score, gone in zip(scores, within([s.ravel() for s in scores], orders, limits, chosen.share), strict=True):
             mask = np.ones(score.size, bool)
@@ -176,6 +177,14 @@ class _Prunes(PrunesOnce):
             kept.append(mask.reshape(score.shape))
         spared = np.concatenate([np.zeros(0, bool), *(units[group.name] for group in self.gates.groups)])
         return Choice([pair.name for pair in pairs], scores, protected, limits, kept, spared)
+
+    def _count(self, pairs: list[Pair], orders: Sequence[Int[np.ndarray, " _"]], images: int) -> None:
+        """Two looks of the whole network, for scores and for limits; and each layer again at every share of its own."""
+        self.looked(2 * images)
+        macs = {layer.name: layer.macs for layer in self.structure.layers}  # of one kernel
+        for pair, order in zip(pairs, orders, strict=True):
+            shares = {int(kept_at(order, (pair.children, pair.parents), percent).sum()) for percent in GRID}
+            self.looked(len(shares) * images, macs[pair.name] * pair.children * pair.parents)
 
     def stepped(self) -> None:
         """Pruned kernels stay zero."""

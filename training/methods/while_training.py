@@ -19,7 +19,7 @@ from training.data import batch_count
 from training.errors import InputError
 from training.method import Method, Setting
 from training.methods.amount import check_fraction, removed_at, removed_by
-from training.methods.criteria import check_criterion, lowest, scores
+from training.methods.criteria import check_criterion, looked_at, lowest, scores
 from training.source import Source
 
 __all__ = ["WhileTraining"]
@@ -99,6 +99,7 @@ class _Removes(Method):
             return None
         gone = removed_by(self._epochs.index(epoch) + 1, len(self._epochs), self.target)
         already = self._sizes - np.array(self.gates.sizes[: len(self.gates.groups)])
+        self.looked(looked_at(self.settings.criterion, self.source, self.settings.images))
         values = scores(
             self.settings.criterion,
             self.network,
