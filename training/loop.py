@@ -252,7 +252,9 @@ class Training:
             left = learner.structure.total_macs
             hooks.log(step=self.at.step, removed=origin[gone].tolist(), macs_left=left)
             share = 100 * left / self._macs_full
-            progress.note(f"step {self.at.step}: {len(gone)} gates removed, {share:.1f}% of the MACs left")
+            progress.note(
+                f"step {self.at.step}: {len(gone)} gates removed, {share:.1f}% of the MACs left{learner.remark()}"
+            )
 
     def _end_epoch(self, progress: Progress, hooks: Hooks) -> None:
         at, watch = self.at, Stopwatch()

@@ -176,6 +176,10 @@ class Method:
         if len(shrunk.removed):
             self.structure = structure_of(self.network, self.shape, self.full)
 
+    def remark(self) -> str:
+        """What the run is to say when gates have left, behind their number: of a target that was missed; or nothing."""
+        return ""
+
     def counts(self) -> dict[str, float | int]:
         """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
         decided = self.gates.decided().double().cpu().numpy()

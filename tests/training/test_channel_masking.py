@@ -16,6 +16,7 @@ from training.data import batches, load_digits
 from training.errors import InputError
 from training.loop import Hooks, Training
 from training.method import Setting
+from training.methods import whole_units
 from training.methods.amount import macs_without
 from training.methods.dynamic_mask import share_at
 from training.methods.registry import system
@@ -224,6 +225,26 @@ def test_whatever_was_learned_a_target_that_was_accepted_is_met(digits, share, r
         learner.ratios.copy_(torch.tensor(ratios, dtype=torch.double).clamp(min=0.1))
     learner.remove(learner.leaving(learner.end))
     assert abs(learner.structure.total_macs / learner.full.full_macs - share) <= 0.02 * share
+
+
+def test_a_search_that_would_not_end_is_refused_before_training(digits):
+    with pytest.raises(InputError, match=r"within 0\.001%; the nearest found in \d+ steps of search is 0\.39"):
+        training_with(
+            system("channel-masking", share=0.391234, tolerance=1e-5), config(network="resnet14", width=8), digits
+        )
+
+
+@pytest.mark.parametrize("limit", [0, whole_units.LIMIT])
+def test_a_run_that_misses_its_target_says_so(limit, digits, monkeypatch, capsys):
+    """Without any search, only the path of the learned ratios is left, whose steps are larger than the tolerance."""
+    tolerance = 5e-4
+    training = training_with(masking(share=0.5, tolerance=tolerance, ratio_lr=0.1), config(), digits)
+    monkeypatch.setattr(whole_units, "LIMIT", limit)
+    training.run(Progress("test", 1), Hooks())
+    off = training.learner.structure.total_macs / (0.5 * training.learner.full.full_macs) - 1
+    said = "than the target of 0.5, which was to be met within 0.05%" in " ".join(capsys.readouterr().err.split())
+    assert training.learner.counts()["off_target"] == off
+    assert said == (abs(off) > tolerance) == (limit == 0) and abs(off) < 0.05
 
 
 def test_before_its_phase_training_is_that_of_a_run_without_pruning(digits):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dynamics.complexity import Layer, Structure
 from training.errors import InputError
 from training.methods.amount import macs_without
-from training.methods.whole_units import whole_units
+from training.methods.whole_units import LIMIT, nearest_units, whole_units
 from training.networks import build
 from training.structure import structure_of
 
@@ -98,6 +98,25 @@ def test_a_network_without_gated_units_is_refused():
 def test_shares_outside_are_refused(share):
     with pytest.raises(InputError, match=r"share must be in \(0, 1\); got"):
         whole_units(np.ones(1), chain([4], 0), share)
+
+
+def test_a_search_without_end_is_ended_and_the_nearest_found_is_known():
+    """Twenty groups of thirty units: more architectures than could ever be tried, and none meets this target."""
+    structure, looks = chain([30] * 20, 1000), 0
+    count, share, ratios = structure.macs, 0.512345678, np.random.default_rng(0).uniform(0.1, 1, 20)
+
+    def counting(theta):
+        nonlocal looks
+        looks += 1
+        assert looks < 3 * LIMIT, "the search goes on and on"
+        return count(theta)
+
+    structure.macs = counting
+    with pytest.raises(InputError, match=rf"within 1e-08%; the nearest found in {LIMIT} steps of search is 0\.51"):
+        whole_units(ratios, structure, share, tolerance=1e-10)
+    looks = 0
+    counts = nearest_units(ratios, structure, share, tolerance=1e-10)
+    assert (counts >= 1).all() and 1e-10 < abs(left(counts, structure) / share - 1) < 1e-3
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, 0.0, 1.0, float("nan")])

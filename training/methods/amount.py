@@ -15,7 +15,16 @@ from jaxtyping import Int
 from dynamics.complexity import Structure
 from training.errors import InputError
 
-__all__ = ["TOLERANCE", "check_fraction", "macs_without", "ratio_for_macs", "removed_at", "removed_by"]
+__all__ = [
+    "TOLERANCE",
+    "check_fraction",
+    "macs_without",
+    "missed",
+    "off_target",
+    "ratio_for_macs",
+    "removed_at",
+    "removed_by",
+]
 
 #: How far from a target of multiply–accumulates a network may end, relative to the target: for every system.
 TOLERANCE = 0.02
@@ -84,6 +93,35 @@ def macs_without(removed: Sequence[int] | np.ndarray, structure: Structure) -> i
     for where, gone in zip(structure.unit_slices.values(), removed, strict=True):
         theta[where.start : where.start + int(gone)] = 0
     return int(structure.macs(theta))
+
+
+def off_target(share: float, structure: Structure) -> float:
+    """How far a network is from its target of multiply–accumulates, relative to it; above 0: it has more.
+
+    Args:
+        share: of the full network's, > 0.
+        structure: of the network as it is, which knows the full one's.
+    """
+    return structure.total_macs / (share * structure.full_macs) - 1
+
+
+def missed(share: float, structure: Structure, tolerance: float) -> str:
+    """What a run says of its target (`training.method.Method.remark`): nothing if it is met within the tolerance.
+
+    Example:
+        >>> from dynamics.complexity import Layer
+        >>> missed(0.5, Structure([Layer("a", 3, 4, 1, 1)], {}, [], full_macs=20), 0.02)
+        ', 20% more than the target of 0.5, which was to be met within 2%'
+        >>> missed(0.6, Structure([Layer("a", 3, 4, 1, 1)], {}, [], full_macs=20), 0.02)
+        ''
+    """
+    off = off_target(share, structure)
+    if abs(off) <= tolerance:
+        return ""
+    side = "more" if off > 0 else "less"
+    return (
+        f", {100 * abs(off):.3g}% {side} than the target of {share:g}, which was to be met within {100 * tolerance:g}%"
+    )
 
 
 def ratio_for_macs(share: float, structure: Structure, tolerance: float = TOLERANCE) -> float:

@@ -38,10 +38,10 @@ from training.data import batch_count
 from training.errors import InputError
 from training.gates import Gated
 from training.method import Method, Setting
-from training.methods.amount import TOLERANCE, check_fraction
+from training.methods.amount import TOLERANCE, check_fraction, missed, off_target
 from training.methods.criteria import lowest, scores
 from training.methods.dynamic_mask import channel_mask, places, share_at
-from training.methods.whole_units import whole_units
+from training.methods.whole_units import nearest_units, whole_units
 from training.optimizer import ProjectedSGD
 from training.shrink import Shrunk
 from training.source import Source
@@ -191,12 +191,16 @@ class _Masks(Method):
         return None
 
     def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
-        """At the end of the second phase, what the ratios leave out."""
+        """At the end of the second phase, what the ratios leave out.
+
+        That the target can be met is known from the start. Should the search for an architecture near the ratios come
+        to its limit first, the nearest that it found is taken, and the run says how far off it is.
+        """
         if step != self.end:
             return None
         sizes = np.array(self.gates.sizes[: len(self.gates.groups)])
         chosen = self.settings
-        stay = whole_units(self.ratios.detach().cpu().numpy(), self.full, chosen.share, chosen.tolerance)
+        stay = nearest_units(self.ratios.detach().cpu().numpy(), self.full, chosen.share, chosen.tolerance)
         return lowest(self._scores(), self.gates, sizes - stay)
 
     def decide(self) -> None:
@@ -209,6 +213,14 @@ class _Masks(Method):
         if len(shrunk.removed):
             with torch.no_grad():
                 self.gates.theta.fill_(1)
+
+    def remark(self) -> str:
+        """See `Method.remark`."""
+        return missed(self.settings.share, self.structure, self.settings.tolerance)
+
+    def counts(self) -> dict[str, float | int]:
+        """Also how far the network, as it is, is from the target, relative to it."""
+        return super().counts() | {"off_target": off_target(self.settings.share, self.structure)}
 
     def _scores(self) -> Float[np.ndarray, " unit"]:
         return scores("l1", self.network, self.gates, self.source, seed=self.config.seed, images=1)

@@ -3,7 +3,8 @@
 First along one path: all ratios are multiplied by the same factor, from one unit in every group to all of them, so that
 what the ratios say of the layers' proportions is kept; the architecture of the path that is nearest to the target is
 taken. Between two neighbours on the path lies one unit. Where one unit is so large a part of a small network that the
-path passes the target by, all architectures are searched, those near the ratios first.
+path passes the target by, all architectures are searched, those near the ratios first. For narrow tolerances there are
+exponentially many to look at, so this search has a limit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from dynamics.complexity import Structure
 from training.errors import InputError
 from training.methods.amount import TOLERANCE, check_fraction, macs_without
 
-__all__ = ["whole_units"]
+__all__ = ["nearest_units", "whole_units"]
+
+#: Steps of the search of all architectures, each of one or two milliseconds.
+LIMIT = 2000
 
 
 def whole_units(
@@ -23,7 +27,8 @@ def whole_units(
 ) -> Int[np.ndarray, " group"]:
     """How many units of each group stay, at least one, so that the network keeps a share of its operations.
 
-    Whether there is an answer does not depend on the ratios: a target that is met for some is met for all.
+    Whether there is an answer does not depend on the ratios: a target that is met for some is met for all. Whether it
+    is found may, where the search comes to its limit: then `nearest_units` for other ratios may miss the tolerance.
 
     Args:
         ratios: share of each group's units that should remain, > 0.
@@ -33,7 +38,8 @@ def whole_units(
 
     Raises:
         InputError: for a share or tolerance outside (0, 1), a network without gated units, or a share that no
-            architecture meets: what is not gated stays, a group keeps a unit, and units are whole.
+            architecture meets, or none that is found in `LIMIT` steps: what is not gated stays, a group keeps a unit,
+            and units are whole.
 
     Example:
         >>> from dynamics.complexity import Layer
@@ -41,6 +47,28 @@ def whole_units(
         >>> whole_units(np.array([0.9, 0.3]), Structure(two, {"x": 20, "y": 20}, []), 0.38)
         array([20,  6])
     """
+    search = _searched(ratios, structure, share, tolerance)
+    if search.best > search.enough:
+        least = search.left(np.ones_like(search.sizes))
+        how = "that whole units give" if search.steps < LIMIT else f"found in {LIMIT} steps of search"
+        raise InputError(
+            f"share = {share} of the multiply–accumulates must be met within {100 * tolerance:g}%; the nearest "
+            f"{how} is {search.left(search.found):.4f}, one unit in every group {least:.4f}"
+        )
+    return search.found
+
+
+def nearest_units(
+    ratios: Float[np.ndarray, " group"], structure: Structure, share: float, tolerance: float = TOLERANCE
+) -> Int[np.ndarray, " group"]:
+    """The same, for the middle of a run: where nothing within the tolerance is found, the nearest that was.
+
+    It takes a few seconds at most. Whether the tolerance is met is for the caller to see and to say.
+    """
+    return _searched(ratios, structure, share, tolerance).found
+
+
+def _searched(ratios: np.ndarray, structure: Structure, share: float, tolerance: float) -> _Search:
     check_fraction("share", share)
     check_fraction("tolerance", tolerance)
     if not structure.units:
@@ -49,26 +77,20 @@ def whole_units(
     search.along_the_path()
     if search.best > search.enough:
         search.everywhere()
-    if search.best > search.enough:
-        least = search.left(np.ones_like(search.sizes))
-        raise InputError(
-            f"share = {share} of the multiply–accumulates must be met within {100 * tolerance:g}%; the nearest that "
-            f"whole units give is {search.left(search.found):.4f}, one unit in every group {least:.4f}"
-        )
-    return search.found
+    return search
 
 
 class _Search:
     """The best architecture so far, `found`, and how far it is from the target, `best`: `enough` ends the search.
 
-    Both distances are shares of the full network's multiply–accumulates.
+    Both distances are shares of the full network's multiply–accumulates. `steps` are those of the search of all.
     """
 
     def __init__(self, ratios: np.ndarray, structure: Structure, share: float, enough: float) -> None:
         self.structure, self.share, self.enough = structure, share, enough
         self.sizes = np.array(list(structure.units.values()))
         self.wanted = ratios * self.sizes
-        self.found, self.best = self.sizes, abs(1 - share)
+        self.found, self.best, self.steps = self.sizes, abs(1 - share), 0
 
     def left(self, counts: np.ndarray) -> float:
         """Share of the multiply–accumulates with so many units in each group."""
@@ -105,6 +127,9 @@ class _Search:
 
     def _fix(self, groups: list[int], low: np.ndarray, high: np.ndarray) -> None:
         """Try all architectures between two, which differ in `groups` only."""
+        if self.steps >= LIMIT:
+            return
+        self.steps += 1
         below, above = self.left(low) - self.share, self.share - self.left(high)
         if self.best <= self.enough or max(below, above) >= self.best:
             return
