@@ -322,6 +322,8 @@ def test_a_published_width_is_known(digits):
         ("while-training", {"images": 0}, "images must be ≥ 1; got 0"),
         ("prune-and-retrain", {"ratio": -1.0}, r"ratio must be in \(0, 1\); got -1.0"),
         ("prune-and-retrain", {"retrain": 0}, "retrain must be ≥ 1 epochs; got 0"),
+        ("prune-and-retrain", {"criterion": "l3"}, "criterion must be one of l1, activation, random; got 'l3'"),
+        ("prune-and-retrain", {"criterion": "activation", "images": 0}, "images must be ≥ 1; got 0"),
         ("prune-and-retrain", {"peak": 0.0}, r"peak must be in \(0, 1\]; got 0.0"),
         ("torch-pruning", {"share": 1.0}, r"share must be in \(0, 1\); got 1.0"),
         (

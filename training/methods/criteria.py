@@ -24,14 +24,20 @@ __all__ = ["CRITERIA", "check_criterion", "looked_at", "lowest", "scores"]
 CRITERIA = ("l1", "activation", "random")
 
 
-def check_criterion(name: str) -> None:
-    """Refuse an unknown criterion.
+def check_criterion(name: str, images: int) -> None:
+    """Refuse an unknown criterion, or a look at no images.
+
+    Args:
+        name: of the criterion.
+        images: how many are looked at for "activation".
 
     Raises:
-        InputError: listing those there are.
+        InputError: naming the setting and what is allowed.
     """
     if name not in CRITERIA:
         raise InputError(f"criterion must be one of {', '.join(CRITERIA)}; got {name!r}")
+    if images < 1:
+        raise InputError(f"images must be ≥ 1; got {images}")
 
 
 def looked_at(criterion: str, source: Source, images: int) -> int:
@@ -53,7 +59,7 @@ def scores(
         gates: of the network.
         source: the data, for "activation".
         seed: for "random", and of the choice of images.
-        images: how many are looked at for "activation".
+        images: how many are looked at for "activation", ≥ 1.
     """
     if criterion == "random":
         drawn = np.random.default_rng(seed).random(gates.total)

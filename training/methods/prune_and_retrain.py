@@ -27,7 +27,7 @@ class PruneAndRetrain(AfterTraining):
     Attributes:
         ratio: share of every group's units that leaves, in (0, 1).
         criterion: which: those of lowest "l1" norm, mean "activation", or "random".
-        images: training images looked at for a mean activation.
+        images: training images looked at for a mean activation, ≥ 1.
 
     Raises:
         InputError: for a setting out of range.
@@ -41,7 +41,7 @@ class PruneAndRetrain(AfterTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fraction("ratio", self.ratio)
-        check_criterion(self.criterion)
+        check_criterion(self.criterion, self.images)
 
     def method(self, setting: Setting) -> Method:
         """Removes between the phases."""

@@ -33,7 +33,7 @@ class WhileTraining:
         ratio: share of every group's units that is gone in the end, in (0, 1).
         criterion: which go first: those of lowest "l1" norm, mean "activation", or "random".
         first, last: when the first and the last removal are, as shares of the run; 0 ≤ first ≤ last < 1.
-        images: training images looked at for a mean activation.
+        images: training images looked at for a mean activation, ≥ 1.
 
     Raises:
         InputError: for a setting out of range.
@@ -48,11 +48,9 @@ class WhileTraining:
 
     def __post_init__(self) -> None:
         check_fraction("ratio", self.ratio)
-        check_criterion(self.criterion)
+        check_criterion(self.criterion, self.images)
         if not 0 <= self.first <= self.last < 1:
             raise InputError(f"first and last must be 0 ≤ first ≤ last < 1; got {self.first} and {self.last}")
-        if self.images < 1:
-            raise InputError(f"images must be ≥ 1; got {self.images}")
 
     def run(self, config: Validate, source: Source) -> Validate:
         """As it is: there is no retraining."""
