@@ -45,7 +45,11 @@ def problems(draw):
 def test_there_is_an_answer_where_brute_force_has_one_and_else_a_clear_error(problem):
     structure, ratios, share, tolerance = problem
     sizes = list(structure.units.values())
-    every = np.array(list(itertools.product(*(range(1, n + 1) for n in sizes))))
+    every = np.array(list(itertools.product(*(range(1, n + 1) for n in sizes))))[:-1]  # the last is the full network
+    if not len(every):
+        with pytest.raises(InputError, match=r"must be met within .*; the nearest that whole units give is 1\.0000"):
+            whole_units(ratios, structure, share, tolerance)
+        return
     shares = structure.macs((every / sizes).repeat(sizes, axis=1)) / structure.full_macs
     nearest = min(shares, key=lambda found: abs(found - share))
     try:
@@ -89,6 +93,16 @@ def test_ratios_that_meet_the_target_stay_as_they_are_and_others_keep_their_prop
     assert (whole_units(0.6 * counts / sizes, structure, share) == counts).all()
 
 
+def test_where_the_path_passes_the_target_by_units_move_by_few():
+    """Not the far architecture that a search of all would come upon first."""
+    structure = structure_of(build("vgg16", 3, 10, width=4), (3, 32, 32))
+    sizes = np.array(list(structure.units.values()))
+    counts = whole_units(np.ones(len(sizes)), structure, 0.4)
+    assert abs(left(counts, structure) / 0.4 - 1) <= 0.02
+    shares = counts / sizes
+    assert (np.abs(counts - shares.mean() * sizes) <= 0.15 * sizes + 1).all()
+
+
 def test_a_network_without_gated_units_is_refused():
     with pytest.raises(InputError, match="network must have gated units, of which a share may remain; got none"):
         whole_units(np.ones(0), Structure([Layer("a", 3, 2, 1, 1)], {}, []), 0.5)
@@ -117,6 +131,12 @@ def test_a_search_without_end_is_ended_and_the_nearest_found_is_known():
     looks = 0
     counts = nearest_units(ratios, structure, share, tolerance=1e-10)
     assert (counts >= 1).all() and 1e-10 < abs(left(counts, structure) / share - 1) < 1e-3
+
+
+def test_the_full_network_meets_no_target():
+    structure = chain([4], 0)
+    with pytest.raises(InputError, match=r"share = 0\.999 .* the nearest that whole units give is 0\.7500"):
+        whole_units(np.ones(1), structure, 0.999)
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, 0.0, 1.0, float("nan")])

@@ -3,8 +3,9 @@
 First along one path: all ratios are multiplied by the same factor, from one unit in every group to all of them, so that
 what the ratios say of the layers' proportions is kept; the architecture of the path that is nearest to the target is
 taken. Between two neighbours on the path lies one unit. Where one unit is so large a part of a small network that the
-path passes the target by, all architectures are searched, those near the ratios first. For narrow tolerances there are
-exponentially many to look at, so this search has a limit.
+path passes the target by, single units are then added or taken where that brings it nearest. Where this too ends
+beside the target, all architectures are searched. For narrow tolerances there are exponentially many to look at, so
+this last search has a limit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def whole_units(
     ratios: Float[np.ndarray, " group"], structure: Structure, share: float, tolerance: float = TOLERANCE
 ) -> Int[np.ndarray, " group"]:
     """How many units of each group stay, at least one, so that the network keeps a share of its operations.
+
+    At least one unit leaves: the full network is no answer, however near the target is to it.
 
     Whether there is an answer does not depend on the ratios: a target that is met for some is met for all. Whether it
     is found may, where the search comes to its limit: then `nearest_units` for other ratios may miss the tolerance.
@@ -75,6 +78,7 @@ def _searched(ratios: np.ndarray, structure: Structure, share: float, tolerance:
         raise InputError("network must have gated units, of which a share may remain; got none")
     search = _Search(np.asarray(ratios, dtype=float), structure, share, tolerance * share)
     search.along_the_path()
+    search.unit_by_unit()
     if search.best > search.enough:
         search.everywhere()
     return search
@@ -90,16 +94,16 @@ class _Search:
         self.structure, self.share, self.enough = structure, share, enough
         self.sizes = np.array(list(structure.units.values()))
         self.wanted = ratios * self.sizes
-        self.found, self.best, self.steps = self.sizes, abs(1 - share), 0
+        self.found, self.best, self.steps = np.ones_like(self.sizes), np.inf, 0
 
     def left(self, counts: np.ndarray) -> float:
         """Share of the multiply–accumulates with so many units in each group."""
         return macs_without(self.sizes - counts, self.structure) / self.structure.full_macs
 
     def note(self, counts: np.ndarray) -> None:
-        """Keep the better one."""
+        """Keep the better one, where any unit leaves."""
         off = abs(self.left(counts) - self.share)
-        if off < self.best:
+        if off < self.best and (counts < self.sizes).any():
             self.found, self.best = counts, off
 
     def along_the_path(self) -> None:
@@ -118,6 +122,18 @@ class _Search:
             low, high = (middle, high) if self.left(at(middle)) <= self.share else (low, middle)
         for length in (low, high):
             self.note(at(length))
+
+    def unit_by_unit(self) -> None:
+        """From the best so far, one unit more or less in one group, as long as it comes nearer."""
+        for _ in range(int(self.sizes.sum())):
+            start, before = self.found, self.best
+            if before <= self.enough:
+                return
+            for counts in (start + step for step in (*-np.eye(len(start), dtype=int), *np.eye(len(start), dtype=int))):
+                if (counts >= 1).all() and (counts <= self.sizes).all():
+                    self.note(counts)
+            if self.best == before:
+                return
 
     def everywhere(self) -> None:
         """Branch and bound: the largest groups are fixed first, and what cannot come nearer is left out."""
