@@ -176,6 +176,21 @@ def test_the_loss_has_a_say_in_the_ratios(digits):
     assert float((seeing - blind).abs().max()) > 0.02
 
 
+def test_channels_are_ranked_anew_whenever_the_ratios_move(digits):
+    """A channel that grows heavy comes back into the mask, one that grows light leaves it."""
+    learner = training_with(masking(first=0.0), config(network="resnet8", width=4), digits).learner
+    group = learner.gates.groups[0]
+    with torch.no_grad():
+        learner.ratios.fill_(0.5)
+    for heavy in ([0, 1], [2, 3], [1, 3]):
+        with torch.no_grad():
+            group.producer.weight.fill_(0.1)
+            group.producer.weight[heavy] = 1.0
+        learner.factor(1, 20)  # a step of the ratios
+        learner.sample(BATCH)
+        assert group.site.mask[0].flatten().nonzero().flatten().tolist() == heavy
+
+
 def test_an_evaluation_rounds_the_masks(digits):
     learner = training_with(masking(first=0.0), config(network="resnet8", width=4), digits).learner
     with torch.no_grad():
