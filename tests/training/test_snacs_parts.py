@@ -274,6 +274,35 @@ def test_a_network_without_its_unused_units_is_the_masked_one(widths, density, s
     assert counts["weights_held"] == sum(int((~mask).sum()) for mask in masks.kept.values())
 
 
+@pytest.mark.parametrize("shift", [-0.7, 0.7])
+def test_a_unit_that_reads_nothing_takes_its_constant_along(shift):
+    """Padding included: what the layer behind loses is its kernels' answer to a constant image, and nothing else."""
+    torch.manual_seed(0)
+    network = build("resnet8", 1, 10, size=8, width=4).eval()
+    gates, block, images = Gates(network), network.blocks[1], torch.randn(5, 1, 8, 8)
+    kept = torch.ones(block.conv1.weight.shape[:2], dtype=torch.bool)
+    kept[:3] = False
+    with torch.no_grad():
+        gates.groups[1].norm.bias.fill_(shift)
+        gates.groups[1].norm.running_mean.uniform_(-0.2, 0.2)
+        constants = torch.relu(gates.groups[1].norm(torch.zeros(1, 8, 4, 4)))[:, :3]
+    seen = []
+    block.conv2.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    KernelMasks(network, {"blocks.1.conv1": kept}).hold(torch.optim.SGD(network.parameters(), lr=0.1))
+    lost = torch.nn.functional.conv2d(constants, block.conv2.weight.detach()[:, :3], padding=1)
+    before = network(images).detach()
+    going = unused(gates, {block.conv1: kept.numpy()}, np.zeros(gates.units, bool))
+    assert going.nonzero()[0].tolist() == [4, 5, 6]
+    shrink(network, None, gates, going)
+    after = network(images).detach()
+    torch.testing.assert_close(seen[0] - seen[1], lost.expand_as(seen[0]), rtol=1e-4, atol=1e-5)
+    if shift < 0:
+        assert not lost.any()
+        torch.testing.assert_close(after, before)
+    else:
+        assert float((after - before).abs().max()) > 0.05 * float(before.abs().max())  # no shift stands in for it
+
+
 def test_a_branch_that_nothing_reads_leaves_with_its_masks(digits):
     network = build("resnet8", 1, 10, size=8, width=4)
     gates = Gates(network)

@@ -102,9 +102,14 @@ def unused(
 ) -> Bool[np.ndarray, " gate"]:
     """Units that read nothing, or that nothing reads: what can leave though only kernels were pruned.
 
-    A unit that nothing reads changes no output. One that reads nothing is a constant, which the shifts of the layer
-    behind it can stand in for; its other kernels say nothing about the image. Units that only such units read, or that
-    read only such units, are among them.
+    A unit that nothing reads changes no output. One that reads nothing says nothing about the image: it is a constant
+    c ≥ 0, the ReLU of its bias, normalised. Units that only such units read, or that read only such units, are among
+    them.
+
+    The constant is not folded into the layers behind: padding makes what a convolution adds for it differ at borders,
+    where no shift could stand in for it. So where c > 0 the function changes as the unit leaves: each output of a layer
+    that reads it loses c times the sum of its kernel (at borders, of the part on the image). A normalisation there
+    takes what is the same at all positions away in training; retraining absorbs the rest. Where c = 0 nothing changes.
 
     Args:
         gates: of the network.

@@ -8,7 +8,8 @@ this project's reading is:
 2. critical filters keep all their kernels (`snacs_sensitivity`);
 3. every layer has its own upper limit, from a classifier of its activations (`snacs_limits`);
 4. the lowest scores of the whole network go, no layer's beyond its limit (`within`);
-5. they are held at zero in retraining (`kernel_masks`), and filters that are left without use leave the network.
+5. they are held at zero in retraining (`kernel_masks`), and filters that are left without use leave the network; their
+   constant outputs leave with them, which retraining makes up for.
 
 Its result has both: what of the parameters the kernels leave, and the structure that is really smaller.
 """
