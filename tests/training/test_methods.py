@@ -366,7 +366,7 @@ def test_a_published_width_is_known(digits):
             "share = 0.01 of the .* must be met within 2%; .*, one unit in every group 0.1",
         ),
         ("smaller", {"share": 2.0}, r"share must be in \(0, 1\); got 2.0"),
-        ("smaller", {"share": 0.001}, "share = 0.001 of the multiply–accumulates must be met within 2.5%"),
+        ("smaller", {"share": 0.001}, "share = 0.001 of the multiply–accumulates must be met within 5%"),
         ("smaller", {"tolerance": 0.0}, r"tolerance must be in \(0, 1\); got 0.0"),
         ("smaller", {"tolerance": 1.0}, r"tolerance must be in \(0, 1\); got 1.0"),
         ("certified-gates", {"nu": -1.0}, "nu must be ≥ 0 and finite; got -1.0"),

@@ -39,7 +39,7 @@ class Smaller:
 
     name: ClassVar[str] = "smaller"
     share: float = 0.5
-    tolerance: float = 0.025
+    tolerance: float = 0.05
 
     def __post_init__(self) -> None:
         check_fraction("share", self.share)
