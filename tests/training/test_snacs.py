@@ -224,6 +224,16 @@ def test_networks_that_it_cannot_handle_are_refused_before_training(network, mes
         Training(config(), network, digits, method=maker)
 
 
+def test_a_share_with_which_no_kernel_can_go_is_refused_before_training(digits):
+    """ResNet-8 of width 4: six layers between the first and the last, of which one critical filter a side stays."""
+    with pytest.raises(InputError, match=r"share must be ≥ 1/\d+, so that a kernel goes: .*; got 0.0001") as refused:
+        training_with(snacs(share=1e-4), config(), digits)
+    most = int(str(refused.value).split("1/")[1].split(",")[0])
+    training_with(snacs(share=1.01 / most), config(), digits)
+    with pytest.raises(InputError, match="share must be"):
+        training_with(snacs(share=0.99 / most), config(), digits)
+
+
 def test_data_of_one_class_is_refused_before_training(digits):
     one = digits.train_labels == 3
     single = replace(digits, train_images=digits.train_images[one], train_labels=digits.train_labels[one])

@@ -15,7 +15,6 @@ from training.data import load_digits
 from training.gates import Gates, GateSite
 from training.methods.activations import activations
 from training.methods.kernel_masks import KernelMasks, unused, zero_kernels
-from training.methods.snacs_cells import Hashing
 from training.methods.snacs_layers import layers_of, watch
 from training.methods.snacs_limits import GRID, kept_at, largest, upper_limits
 from training.methods.snacs_samples import images_of_each_class
@@ -123,7 +122,7 @@ def test_information_finds_the_parent_a_child_copies_and_none_in_a_dead_one(digi
     gates = Gates(network)
     pairs = layers_of(network, gates, structure_of(network, digits.shape))[1:-1]
     images, _ = images_of_each_class(digits, 60, seed=0)
-    (found,) = information(network, gates, pairs, images, Hashing())
+    (found,) = information(network, gates, pairs, images)
     assert found.shape == (8, 12)
     assert found[3].argmax() == 7 and np.abs(found[:, 5]).max() < 1e-12
 

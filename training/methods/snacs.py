@@ -28,12 +28,11 @@ from training.errors import InputError
 from training.method import Method, Setting
 from training.methods.after_training import AfterTraining, PrunesOnce
 from training.methods.kernel_masks import KernelMasks, unused
-from training.methods.snacs_cells import Hashing
 from training.methods.snacs_layers import Pair, layers_of
 from training.methods.snacs_limits import GRID, kept_at, upper_limits
 from training.methods.snacs_samples import images_of_each_class
 from training.methods.snacs_scores import check_scale, information, normalised, scaled
-from training.methods.snacs_sensitivity import critical_units, protected_kernels
+from training.methods.snacs_sensitivity import critical_count, critical_units, protected_kernels
 from training.shrink import Shrunk
 
 __all__ = ["Choice", "Snacs", "within"]
@@ -44,9 +43,11 @@ class Snacs(AfterTraining):
     """Settings.
 
     Attributes:
-        share: of the kernels that the layers' limits let go, in (0, 1]; 1: every layer goes to its limit.
+        share: of the kernels that the layers' limits let go, in (0, 1]. At 1, the default, every layer goes to its
+            limit: then scores rank kernels within a layer, and how they compare between layers plays no part.
         per_class: images of each class whose activations are looked at, ≥ 2.
-        scale: of the information by the kernel's weights: gaussian, magnitude or none.
+        scale: of the information by the kernel's weights: gaussian (the default, an option of the released code: it
+            lowers the score of strong kernels), magnitude or none; see `snacs_scores`.
         protect: share of every layer's filters that are critical, in [0, 1); 0: none.
         drop: what a layer's classifier may lose of its range of accuracies, in [0, 1].
 
@@ -78,7 +79,7 @@ class Snacs(AfterTraining):
 
         Raises:
             InputError: for a network of fewer than three layers, or with layers whose kernels do not join one filter
-                with one other.
+                with one other, and for settings with which no kernel can go, whatever the training.
         """
         return _Prunes(setting, self)
 
@@ -131,6 +132,22 @@ def within(
     return [kernels[:count] for kernels, count in zip(allowed, taken, strict=True)]
 
 
+def _check_some_can_go(pairs: Sequence[Pair], settings: Snacs) -> None:
+    """Refuse what leaves every kernel where it is even if each layer's limit is the highest there is."""
+    most = 0
+    for pair in pairs:
+        parents = pair.parents - critical_count(pair.parents, settings.protect)
+        children = pair.children - (critical_count(pair.children, settings.protect) if pair.target is not None else 0)
+        most += min(parents * children, pair.parents * pair.children * GRID[-1] // 100)
+    if most == 0:
+        raise InputError(f"protect must leave kernels that may go; got {settings.protect}, and none is left")
+    if int(settings.share * most) == 0:
+        raise InputError(
+            f"share must be ≥ 1/{most}, so that a kernel goes: no more than {most} can, in this network and with "
+            f"protect {settings.protect}; got {settings.share}"
+        )
+
+
 class _Prunes(PrunesOnce):
     """Chooses between the phases, holds the kernels from then on."""
 
@@ -141,6 +158,7 @@ class _Prunes(PrunesOnce):
         pairs = layers_of(self.network, self.gates, self.structure)[1:-1]
         images_of_each_class(self.source, 1, self.config.seed)
         self._kernels = sum(pair.children * pair.parents for pair in pairs)
+        _check_some_can_go(pairs, settings)
         self.masks: KernelMasks | None = None  # until kernels are pruned
 
     def choose(self) -> Bool[np.ndarray, " gate"]:
@@ -160,7 +178,7 @@ class _Prunes(PrunesOnce):
         images, labels = images_of_each_class(self.source, chosen.per_class, seed)
         weights = normalised(layers)
         units = {group.name: critical_units(group, layers, weights, chosen.protect) for group in self.gates.groups}
-        found = information(self.network, self.gates, pairs, images, Hashing(seed=seed))
+        found = information(self.network, self.gates, pairs, images)
         scores, protected, orders = [], [], []
         for pair, weight, nats in zip(pairs, weights[1:-1], found, strict=True):
             score = scaled(nats, weight, chosen.scale)

@@ -2,15 +2,16 @@
 
     score(c, p) = I(c; p | the other parents) · scale(w̄_cp)
 
-of a child c with one parent p (one group a channel), by the hash-based estimator on real activations. w̄ is the mean
+of a child c with one parent p, by the hash-based estimator on real activations. w̄ is the mean
 absolute weight of the kernel between them, min–max scaled over the whole network. The abstract of arXiv 2006.12463 says
 that the estimator "uses a weight-based scaling criterion", not which; the scales here:
 
-    gaussian   exp(−w̄²/2)      one of the released code's options: mild, and higher for the weaker of two kernels
+    gaussian   exp(−w̄²/2)      lowers the score of strong kernels: 1 for the weakest, 0.61 for the strongest
     magnitude  w̄               strongly weighted kernels count more
     none       1
 
-On small networks for digits the two end alike after retraining, so the one with a source is the default.
+`gaussian` is one of the released code's options, and the default because it has a source, not because it did better
+here. Its direction is the source's: of two kernels with the same information it ranks the stronger one lower.
 
 The information is not negative; its estimates scatter around zero, so they are cut off there.
 """
@@ -26,7 +27,6 @@ from torch import Tensor, nn
 
 from training.errors import InputError
 from training.gates import Gates
-from training.methods.snacs_cells import Hashing
 from training.methods.snacs_estimator import conditional_information
 from training.methods.snacs_layers import Pair, watch
 
@@ -66,7 +66,7 @@ def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "_ _"]]:
 
 
 def information(
-    network: nn.Module, gates: Gates, pairs: list[Pair], images: Float[Tensor, "image c h w"], hashing: Hashing
+    network: nn.Module, gates: Gates, pairs: list[Pair], images: Float[Tensor, "image c h w"]
 ) -> list[Float[np.ndarray, "_ _"]]:
     """Information in nats of every child with every parent given the other parents, for each layer.
 
@@ -75,7 +75,6 @@ def information(
         gates: of the network.
         pairs: the layers.
         images: on the network's device.
-        hashing: settings of the estimator.
     """
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {pair.name: [] for pair in pairs}
 
@@ -86,7 +85,7 @@ def information(
     found = []
     for pair in pairs:
         children, parents = (torch.cat(side).double().numpy() for side in zip(*seen[pair.name], strict=True))
-        found.append(conditional_information(children, parents, np.arange(pair.parents), hashing))
+        found.append(conditional_information(children, parents))
     return found
 
 

@@ -20,7 +20,12 @@ from jaxtyping import Bool, Float
 from training.gates import UnitGroup
 from training.methods.snacs_layers import Pair
 
-__all__ = ["critical", "critical_units", "protected_kernels"]
+__all__ = ["critical", "critical_count", "critical_units", "protected_kernels"]
+
+
+def critical_count(filters: int, share: float) -> int:
+    """How many of some filters are critical; `share` as in `critical`."""
+    return max(1, int(share * filters)) if share else 0
 
 
 def critical(sensitivity: Float[np.ndarray, " filter"], share: float) -> Bool[np.ndarray, " filter"]:
@@ -34,9 +39,8 @@ def critical(sensitivity: Float[np.ndarray, " filter"], share: float) -> Bool[np
         >>> critical(np.array([0.1, 0.5, 0.3, 0.2]), 0.5)
         array([False,  True,  True, False])
     """
-    count = max(1, int(share * len(sensitivity))) if share else 0
     chosen = np.zeros(len(sensitivity), bool)
-    chosen[np.argsort(-sensitivity, kind="stable")[:count]] = True
+    chosen[np.argsort(-sensitivity, kind="stable")[: critical_count(len(sensitivity), share)]] = True
     return chosen
 
 
