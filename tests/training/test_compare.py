@@ -99,6 +99,7 @@ def test_the_table_says_what_made_its_runs_whoever_put_it_together(finished, tmp
     text = (copy / "table.md").read_text()
     assert "(commit ffffffffff, modified; another, " in text and "times do not compare" in text
     whole = json.loads((finished / "table.json").read_text())
+    assert there["runs"] == ["none, seed 1"] and "1 run made with" in text and "5 runs made with" in text
     assert len(whole["runs"]) == 1 and len(whole["runs"][0]["runs"]) == 6
     assert "times do not compare" not in (finished / "table.md").read_text()
     none, during, after = table["rows"]

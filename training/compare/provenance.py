@@ -11,6 +11,8 @@ from training.rundir import read_json
 __all__ = ["made_by", "provenance"]
 
 _SAME = ("command", "git", "python", "packages", "machine")
+#: What of a machine decides how long a run takes.
+_SPEED = ("processor", "cores", "threads", "accelerator")
 
 
 def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -45,10 +47,12 @@ def made_by(found: Sequence[dict[str, Any]]) -> list[str]:
         state = ", modified" if (each["git"] or {}).get("modified") else ""
         machine = each["machine"]
         where = each["device"] if not machine["accelerator"] else f"{each['device']} ({machine['accelerator']})"
+        runs = "1 run" if len(each["runs"]) == 1 else f"{len(each['runs'])} runs"
+        processor = f"{machine['processor']}, {machine['cores']} cores, threads of a run: {machine['threads']}"
         told.append(
-            f"{len(each['runs'])} runs made with `{each['command']}` (commit {commit[:10]}{state}; "
-            f"{machine['processor']}, {machine['cores']} cores; {where}; begun {each['started'][:10]})."
+            f"{runs} made with `{each['command']}` (commit {commit[:10]}{state}; {processor}; {where}; "
+            f"begun {each['started'][:10]})."
         )
-    if len({(each["machine"]["processor"], each["machine"]["cores"], each["device"]) for each in found}) > 1:
-        told.append("They were made on machines that differ: times do not compare.")
+    if len({(each["device"], *(each["machine"][name] for name in _SPEED)) for each in found}) > 1:
+        told.append("They were made on machines, or with numbers of threads, that differ: times do not compare.")
     return told
