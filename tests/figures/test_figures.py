@@ -106,9 +106,9 @@ def test_gate_paths_shows_every_gate_where_it_ended(run):
 def test_the_registry_holds_every_figure_of_the_package():
     modules = [importlib.import_module(f"figures.{found.name}") for found in pkgutil.iter_modules(figures.__path__)]
     drawing = {module.__name__.partition(".")[2] for module in modules if hasattr(module, "draw")}
-    assert drawing == set(REGISTRY)
+    assert drawing == {entry.module.__name__.partition(".")[2] for entry in REGISTRY.values()}
     for name, entry in REGISTRY.items():
-        assert entry.module.__name__ == f"figures.{name}" and callable(entry.module.caption)
+        assert name.startswith(entry.module.__name__.removeprefix("figures.")) and callable(entry.module.caption)
         assert bool(entry.folder) == bool(entry.command), "results have a command that makes them"
 
 
