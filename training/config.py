@@ -233,17 +233,18 @@ WHERE = (
 def what(config: Validate) -> dict[str, Any]:
     """All settings on which the course of a run depends, by name; those in groups as GROUP.NAME."""
     found: dict[str, Any] = {}
-    for name, value in plain(config).items():
-        if name not in WHERE:
-            found |= (
-                {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-            )
+    for name, value in _nested(config).items():
+        found |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
     return found
 
 
 def fingerprint(config: Validate) -> str:
     """All settings on which the course of a run depends, as one text."""
-    return json.dumps({name: value for name, value in plain(config).items() if name not in WHERE}, sort_keys=True)
+    return json.dumps(_nested(config), sort_keys=True)
+
+
+def _nested(config: Validate) -> dict[str, Any]:
+    return {name: value for name, value in plain(config).items() if name not in WHERE}
 
 
 def from_plain(values: dict[str, Any]) -> Validate:

@@ -28,12 +28,11 @@ WIDE = 150
 def grid(result: dict[str, Any]) -> list[list[str]]:
     """Headings, then the rows; the last columns are there only where something is known for them."""
     rows = [list(_HEADINGS), *(_cells(row) for row in result["rows"])]
-    if any("processor_time" in row for row in result["rows"]):
-        for cells, last in zip(rows, ["processor time", *map(_processor_time, result["rows"])], strict=True):
-            cells.append(last)
-    if any(row["published"] for row in result["rows"]):
-        for cells, last in zip(rows, ["published (source)", *map(_known, result["rows"])], strict=True):
-            cells.append(last)
+    optional = {"processor_time": ("processor time", _processor_time), "published": ("published (source)", _known)}
+    for name, (heading, cell) in optional.items():
+        if any(row.get(name) for row in result["rows"]):
+            for cells, last in zip(rows, [heading, *map(cell, result["rows"])], strict=True):
+                cells.append(last)
     return rows
 
 

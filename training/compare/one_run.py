@@ -86,10 +86,7 @@ def check_folder(run: Run) -> None:
     if settings is None:
         return
     # A run that was killed between the two files has not begun to train.
-    if method not in (None, run.method):
-        held, wanted = method, run.method
-    else:
-        held, wanted = what(from_plain(settings)), what(run.config)
+    held, wanted = (method or run.method) | what(from_plain(settings)), run.method | what(run.config)
     for name in wanted:
         if held.get(name) != wanted[name]:
             raise InputError(

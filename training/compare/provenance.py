@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from training.compare.one_run import Run
-from training.rundir import read_json
 
 __all__ = ["made_by", "provenance"]
 
@@ -16,7 +16,7 @@ _SPEED = ("processor", "cores", "threads", "accelerator")
 
 
 def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What the finished ones among the runs were begun with, those of the same beginnings together.
+    """What runs that have begun were begun with, those of the same beginnings together.
 
     Returns:
         A list of: command, git (commit, modified), python, packages, machine and device; started, of the first; runs,
@@ -24,9 +24,7 @@ def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for run in runs:
-        made, settings = (read_json(run.folder / name) for name in ("environment.json", "config.json"))
-        if made is None or settings is None or run.result() is None:
-            continue
+        made, settings = (json.loads((run.folder / name).read_text()) for name in ("environment.json", "config.json"))
         about = {name: made[name] for name in _SAME} | {"device": settings["device"]}
         alike = [each for each in found if all(each[name] == about[name] for name in about)]
         if not alike:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from training.compare.one_run import Run
@@ -61,6 +62,8 @@ def table(plan: Plan) -> dict[str, Any]:
     """
     compare = plan.compare
     results = [[run.result() for run in runs] for runs in plan.runs]
+    pairs = zip(chain(*plan.runs), chain(*results), strict=True)
+    ended = [(run, result) for run, result in pairs if result is not None]
     plain = {result["seed"]: result for result in results[0] if result is not None}
     known = published(compare.network, compare.width, compare.data)
     rows = []
@@ -83,12 +86,12 @@ def table(plan: Plan) -> dict[str, Any]:
         "retrain": compare.retrain,
         "seeds": sorted(plain),
         "full": {name: full[name] for full in list(plain.values())[:1] for name in ("macs", "parameters", "flops")},
-        "seconds": sum(_own_seconds(result) for each in results for result in each if result is not None),
+        "seconds": sum(_own_seconds(result) for _, result in ended),
         "measures": MEASURES,
-        "settings": _settings(plan.runs[0][0]),
+        "settings": common,
         "rows": rows,
         "published": [p._asdict() for p in known if p.method is None],
-        "runs": provenance([run for runs in plan.runs for run in runs]),
+        "runs": provenance([run for run, _ in ended]),
         "written": environment(),
     }
 
