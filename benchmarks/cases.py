@@ -12,8 +12,8 @@ import numpy as np
 import sympy as sp
 
 from dynamics import BilinearGate, LinearGate
-from dynamics.gate import Gate
-from dynamics.general import smooth_gate
+from dynamics.gates.gate import Gate
+from dynamics.gates.general import smooth_gate
 
 HORIZON = 200.0  # for every peer; a handful of states close to the separatrix may not get to a face
 

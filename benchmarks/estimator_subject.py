@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data import batches, load_digits
+from training.data.data_sets import batches, load_digits
 from training.estimators import all_masks
-from training.gates import Gates
+from training.gating.gates import Gates
 from training.networks import ResNet
 
 FREE = 10  # gates that are enumerated

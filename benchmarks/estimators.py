@@ -37,9 +37,10 @@ from training.estimators import (
     mask_probabilities,
     trapezoid_of,
 )
-from training.gates import Gates
+from training.gating.gates import Gates
 from training.networks import ResNet
-from training.rundir import environment, write_json
+from training.runtime.atomic_files import write_json
+from training.runtime.environment import environment
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.cases import CASES, HORIZON, Case
 from benchmarks.peers import Result, by_diffrax, by_scipy, has_diffrax
-from dynamics.exact_linear import solve
-from dynamics.flow import Flow, integrate
+from dynamics.integrators.batched_flow import Flow, integrate
+from dynamics.integrators.exact_linear import solve
 
 PEER_TOLERANCE = {"rtol": 1e-6, "atol": 1e-9}
 OURS = [10 ** (-4 - k / 8) for k in range(49)]  # down to 1e-10

@@ -31,7 +31,7 @@ from benchmarks import record
 from benchmarks.plain_resnet import plain_resnet
 from benchmarks.shrunk import removed
 from benchmarks.training_step import Step, images
-from training.augmentation import augment
+from training.data.augmentation import augment
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,15 @@ import numpy as np
 import torch
 import tyro
 
-import training.validate
+import training.experiments.validate
 from benchmarks import record
-from training.checkpoint import Checkpoints, read
-from training.config import PruneSettings, Validate
-from training.gate_learner import GateLearner
-from training.history import open_history
-from training.loop import Training
-from training.tracker import TrackerSettings
-from training.validate import resume, validate
+from training.certificates.history import open_history
+from training.certificates.tracker import TrackerSettings
+from training.engine.config import PruneSettings, Validate
+from training.engine.gate_learner import GateLearner
+from training.engine.loop import Training
+from training.experiments.validate import resume, validate
+from training.runtime.checkpoints import Checkpoints, read
 
 TRAINS, WRITES, REMOVES, STARTS = range(4)
 NAMES = ("in a step", "inside a checkpoint's write", "inside a removal", "while starting or ending")
@@ -163,7 +163,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def run(options: Kills, say: Callable[[str], None]) -> dict[str, Any]:
-    training.validate._draw = lambda folder: None  # the picture is no part of it
+    training.experiments.validate._draw = lambda folder: None  # the picture is no part of it
     watched(Checkpoints, "write", WRITES)
     watched(GateLearner, "remove", REMOVES)
     watched(Training, "_step", TRAINS)

@@ -1,4 +1,4 @@
-"""One training step as `training.loop` makes it, with or without gates; and how steps are timed against one another.
+"""One training step as `training.engine.loop` makes it, with or without gates; and how steps are timed.
 
 Steps of several networks take turns in one process, so that what disturbs the machine disturbs all of them; only
 ratios of neighbours are compared.
@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.config import Validate
-from training.data import DataError, batches, load_cifar10
-from training.gate_learner import GateLearner
+from training.data.data_sets import DataError, batches, load_cifar10
+from training.engine.config import Validate
+from training.engine.gate_learner import GateLearner
+from training.engine.optimizer import weight_optimizer
 from training.networks import build
-from training.optimizer import weight_optimizer
 
 SHAPE = (3, 32, 32)
 Batch = tuple[Tensor, Tensor]
@@ -48,8 +48,8 @@ class Step:
 
     Args:
         name: of the network, one of `training.networks.NETWORKS`.
-        gated: with gates drawn for every sample at θ = 0.9, estimated, tracked and moved as in `training.loop`; or
-            without.
+        gated: with gates drawn for every sample at θ = 0.9, estimated, tracked and moved as in `training.engine.loop`;
+            or without.
         device: torch device.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = {"verify": "dynamics.verify_command", "basin": "dynamics.basin_command"}
+COMMANDS = {"verify": "dynamics.commands.verify", "basin": "dynamics.commands.basin"}
 
 
 def main() -> int:

@@ -20,9 +20,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dynamics.exact_linear import solve
-from dynamics.flow import Fate, Flow, check_options, integrate
-from dynamics.gate import Gate
+from dynamics.gates.gate import Gate
+from dynamics.integrators.batched_flow import Fate, Flow, check_options, integrate
+from dynamics.integrators.exact_linear import solve
 
 __all__ = ["Agreement", "Axis", "Map", "Options", "compare", "compute"]
 
@@ -65,7 +65,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Options:
-    """How trajectories are followed; see `dynamics.flow.integrate`. `exact` is for the linear gate only."""
+    """How trajectories are followed, see `dynamics.integrators.batched_flow`; `exact` is for the linear gate only."""
 
     method: Literal["adaptive", "exact"] = "adaptive"
     rtol: float = 1e-6

@@ -64,10 +64,10 @@ from math import inf
 import numpy as np
 import sympy as sp
 
-from dynamics.gate import _require
-from dynamics.linear import RATIO, RHO, SADDLE_RHO, LinearGate, scaled_margin
+from dynamics.gates.gate import _require
+from dynamics.gates.linear import RATIO, RHO, SADDLE_RHO, LinearGate, scaled_margin
+from dynamics.gates.ode import COUPLING, DECAY, RATE, THETA
 from dynamics.numeric import Array, Operands, compile_expressions, operands
-from dynamics.ode import COUPLING, DECAY, RATE, THETA
 
 __all__ = [
     "deviations",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
-from dynamics.command_line import parse
+from dynamics.commands.arguments import parse
 from figures.caption import as_latex
 from figures.registry import REGISTRY, ROOT, Entry
 from figures.results import NotThereError

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dynamics.claims.closed_form import HORIZON, STEPS, distances, models
-from dynamics.closed_form import GatedSum
-from dynamics.stochastic import Order, fit_order
+from dynamics.integrators.sgd import Order, fit_order
+from dynamics.models.closed_form import GatedSum
 from figures.style import BLACK, GREY, SERIES, figure, plain_ticks
 
 __all__ = ["caption", "draw"]

@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 from matplotlib.figure import Figure
 
-from dynamics import hyperprior
+from dynamics.models import hyperprior
 from figures.style import SERIES, figure
 
 __all__ = ["caption", "draw"]

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.typing import LineStyleType
 
-from dynamics.flow import Fate, integrate
-from dynamics.gate import Gate
+from dynamics.gates.gate import Gate
+from dynamics.integrators.batched_flow import Fate, integrate
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, RED, figure
 
 __all__ = ["Portrait"]

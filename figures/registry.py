@@ -88,11 +88,14 @@ REGISTRY: dict[str, Entry] = {
         coupling_time,
         _SHADOW,
         (coupling_time.FILE,),
-        f"python -m training.coupling_history {_SHADOW}/{coupling_time.FILE} runs/cifar10-quick-seed0",
+        f"python -m training.evidence.couplings.history {_SHADOW}/{coupling_time.FILE} runs/cifar10-quick-seed0",
     ),
     "coupling_growth": Entry(coupling_growth, _RESULTS, (), _EVIDENCE),
     "coupling_bias": Entry(
-        coupling_bias, _RESULTS, coupling_bias.FILES, f"python -m training.evidence.coupling_result {_RESULTS}/FILE RUN"
+        coupling_bias,
+        _RESULTS,
+        coupling_bias.FILES,
+        f"python -m training.evidence.couplings.result {_RESULTS}/FILE RUN",
     ),
     "rules_compared": Entry(rules_compared, _RESULTS, (), _EVIDENCE),
     "structure_kept": Entry(

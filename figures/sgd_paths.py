@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dynamics.claims.closed_form import HORIZON, models, start_of
-from dynamics.path import Path as Solution
-from dynamics.path import projected_path
-from dynamics.stochastic import sgd_paths, sup_distance
+from dynamics.integrators.event_driven import Path as Solution
+from dynamics.integrators.event_driven import projected_path
+from dynamics.integrators.sgd import sgd_paths, sup_distance
 from figures.style import BLACK, BLUE, GREEN, ORANGE, SERIES, figure
 
 __all__ = ["caption", "draw"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from dynamics.command_line import parse
+from dynamics.commands.arguments import parse
 from paper.generate import stale, write
 from paper.sources import ROOT, SOURCES, Results
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from paper.latex import as_latex, count, decimal, interval, percent
 from paper.sources import Results
+from training.certificates.fates import ALIVE, DEAD, REVIVED
 from training.evidence.statistics import LEVEL
-from training.fates import ALIVE, DEAD, REVIVED
 
 __all__ = ["CONSTANTS", "NUMBERS", "numbers"]
 

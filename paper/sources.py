@@ -65,11 +65,11 @@ SOURCES: dict[str, Source] = {
     ),
     "couplings-digits": Source(
         f"{_RESULTS}/couplings-digits.json",
-        f"python -m training.evidence.coupling_result {_RESULTS}/couplings-digits.json RUN",
+        f"python -m training.evidence.couplings.result {_RESULTS}/couplings-digits.json RUN",
     ),
     "couplings-cifar": Source(
         f"{_RESULTS}/couplings-cifar.json",
-        f"python -m training.evidence.coupling_result {_RESULTS}/couplings-cifar.json RUN",
+        f"python -m training.evidence.couplings.result {_RESULTS}/couplings-cifar.json RUN",
     ),
     "step": Source("benchmarks/results/step.json", "python -m benchmarks.step"),
     "shrunk": Source("benchmarks/results/shrunk.json", "python -m benchmarks.shrunk"),

@@ -7,8 +7,8 @@ from typing import Any
 
 from paper.latex import as_latex, count, decimal, interval, percent, table
 from paper.sources import Results
-from training.compare.columns import grid
-from training.robustness_spread import sizes
+from training.experiments.compare.columns import grid
+from training.experiments.robustness_spread import sizes
 
 __all__ = ["TABLES", "tables"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def _validate(arguments: list[str]) -> None:
-    from dynamics.command_line import parse
-    from training.config import Validate, preset
-    from training.seeds import validate_seeds
-    from training.validate import validate
+    from dynamics.commands.arguments import parse
+    from training.engine.config import Validate, preset
+    from training.experiments.seeds import validate_seeds
+    from training.experiments.validate import validate
 
     chosen = preset(_preset_name(arguments, Validate.preset))
     config = parse(Validate, "python -m training validate", arguments, chosen)
@@ -22,9 +22,9 @@ def _conclude(folder: Path | None) -> None:
     if folder is None:
         return
     print(f"run folder: {folder}")
-    from training.config import from_plain
+    from training.engine.config import from_plain
     from training.evidence.conclusion import judge_run
-    from training.rundir import settings_in
+    from training.runtime.run_folder import settings_in
 
     config = from_plain(settings_in(folder))
     if config.mode == "shadow" and config.seeds == 1:  # many seeds have been judged together
@@ -32,14 +32,14 @@ def _conclude(folder: Path | None) -> None:
 
 
 def _compare(arguments: list[str]) -> None:
-    from training.compare_command import compare_systems
+    from training.commands.compare import compare_systems
 
     compare_systems(arguments, _preset_name(arguments, "digits"))
 
 
 def _resume(arguments: list[str]) -> None:
     from training.errors import InputError
-    from training.seeds import resume_any
+    from training.experiments.seeds import resume_any
 
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise InputError("usage: python -m training resume RUN")
@@ -47,38 +47,38 @@ def _resume(arguments: list[str]) -> None:
 
 
 def _report(arguments: list[str]) -> None:
-    from training.report_command import write_page
+    from training.commands.report import write_page
 
     write_page(arguments)
 
 
 def _export(arguments: list[str]) -> None:
-    from training.export_command import export_run
+    from training.commands.export import export_run
 
     export_run(arguments)
 
 
 def _data(arguments: list[str]) -> None:
-    from training.data_command import data
+    from training.commands.data import data
 
     data(arguments)
 
 
 def _audit(arguments: list[str]) -> None:
-    from training.audit_command import audit_again
+    from training.commands.audit import audit_again
 
     audit_again(arguments)
 
 
 def _evidence(arguments: list[str]) -> None:
-    from training.evidence_command import pool_runs
+    from training.commands.evidence import pool_runs
 
     pool_runs(arguments)
 
 
 def _robustness(arguments: list[str]) -> None:
-    from dynamics.command_line import parse
-    from training.robustness import Robustness, measure
+    from dynamics.commands.arguments import parse
+    from training.experiments.robustness import Robustness, measure
 
     measure(parse(Robustness, "python -m training robustness", arguments))
 

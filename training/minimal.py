@@ -35,14 +35,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynamics import BilinearGate, LinearGate
-from dynamics.complexity import Layer, Structure
-from training.audit import Row, as_text
-from training.config import Validate, preset
-from training.data import batches, load_digits, test_batches
-from training.fates import ALIVE, DEAD, REVIVED
-from training.optimizer import cosine, rate_of
-from training.progress import Progress
-from training.streams import stream
+from dynamics.models.complexity import Layer, Structure
+from training.certificates.fates import ALIVE, DEAD, REVIVED
+from training.data.data_sets import batches, load_digits, test_batches
+from training.engine.config import Validate, preset
+from training.engine.optimizer import cosine, rate_of
+from training.evidence.audit import Row, as_text
+from training.runtime.progress import Progress
+from training.runtime.random_streams import stream
 
 
 class Block(nn.Module):

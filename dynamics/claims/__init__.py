@@ -1,4 +1,4 @@
-"""What this project asserts, one file a topic; `dynamics.verify` checks it."""
+"""What this project asserts, one file a topic; `dynamics.verification` checks it."""
 
 from dynamics.claims import (
     basins,

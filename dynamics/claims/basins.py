@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dynamics.bilinear import BilinearGate
-from dynamics.claims.claim import Claim, Outcome, claim, held, refuted
-from dynamics.flow import Fate, integrate
-from dynamics.gate import Gate
-from dynamics.linear import LinearGate
+from dynamics.gates.bilinear import BilinearGate
+from dynamics.gates.gate import Gate
+from dynamics.gates.linear import LinearGate
+from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.proofs.claim import Claim, Outcome, claim, held, refuted
 
 __all__ = ["CLAIMS", "exact_basin", "never_wrong"]
 

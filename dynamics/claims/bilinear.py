@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from dynamics.bilinear import (
+from dynamics.gates.bilinear import (
     BILINEAR,
     ENERGY,
     EXCESS,
@@ -23,10 +23,10 @@ from dynamics.bilinear import (
     scaled_squared_height,
     squared_height,
 )
-from dynamics.claims.boxes import Axis, all_positive, balls, centred, joined, prove_positive
-from dynamics.claims.claim import Claim, Outcome, Status, claim
-from dynamics.claims.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
-from dynamics.ode import COST, COUPLING, DECAY, RATE, THETA
+from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
+from dynamics.proofs.boxes import Axis, all_positive, balls, centred, joined, prove_positive
+from dynamics.proofs.claim import Claim, Outcome, Status, claim
+from dynamics.proofs.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
 
 __all__ = ["CLAIMS"]
 

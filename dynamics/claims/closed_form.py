@@ -8,11 +8,11 @@ import numpy as np
 import sympy as sp
 from scipy import stats
 
-from dynamics.claims.claim import Claim, Outcome, claim, held, proved, refuted, undecided
-from dynamics.closed_form import GatedSum, gated_regression, teacher_student
-from dynamics.objective import expectation
-from dynamics.path import projected_path
-from dynamics.stochastic import fit_order, sgd_paths, sup_distance
+from dynamics.integrators.event_driven import projected_path
+from dynamics.integrators.sgd import fit_order, sgd_paths, sup_distance
+from dynamics.models.closed_form import GatedSum, gated_regression, teacher_student
+from dynamics.models.objective import expectation
+from dynamics.proofs.claim import Claim, Outcome, claim, held, proved, refuted, undecided
 
 __all__ = [
     "CLAIMS",

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import sympy as sp
 
-from dynamics import hyperprior
-from dynamics.claims.claim import Claim, Outcome, Status, claim, held, proved, refuted
-from dynamics.complexity import Kind, Structure
-from dynamics.structures import bottleneck_resnet, chain, dense, resnet
+from dynamics.models import hyperprior
+from dynamics.models.complexity import Kind, Structure
+from dynamics.models.layer_shapes import bottleneck_resnet, chain, dense, resnet
+from dynamics.proofs.claim import Claim, Outcome, Status, claim, held, proved, refuted
 
 __all__ = [
     "CLAIMS",

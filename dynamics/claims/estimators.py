@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
-from dynamics.claims.claim import Claim, Outcome, claim, proved, refuted
-from dynamics.objective import difference, gate_symbols, probability
+from dynamics.models.objective import difference, gate_symbols, probability
+from dynamics.proofs.claim import Claim, Outcome, claim, proved, refuted
 
 __all__ = ["CLAIMS", "Batch", "check_batch", "check_rule", "check_unbiased_rule"]
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from dynamics.bilinear import BILINEAR, BilinearGate
-from dynamics.claims.claim import Claim, Outcome, claim, held, refuted
-from dynamics.gate import Gate
-from dynamics.general import GeneralGate, smooth_gate
-from dynamics.linear import LINEAR, LinearGate
+from dynamics.gates.bilinear import BILINEAR, BilinearGate
+from dynamics.gates.gate import Gate
+from dynamics.gates.general import GeneralGate, smooth_gate
+from dynamics.gates.linear import LINEAR, LinearGate
+from dynamics.gates.ode import GateSystem
 from dynamics.numeric import Array
-from dynamics.ode import GateSystem
+from dynamics.proofs.claim import Claim, Outcome, claim, held, refuted
 
 __all__ = ["CLAIMS", "agreement", "fates_agree", "tangency"]
 
@@ -154,7 +154,7 @@ def fates_agree(states: int = 5000, distort: Distortion = _as_is) -> Outcome:
 
     States closer to the curve than 1e-3 are left out: there the integrator's tolerance decides.
     """
-    from dynamics.flow import Fate, integrate
+    from dynamics.integrators.batched_flow import Fate, integrate
 
     rng, cases, undecided = np.random.default_rng(22), 0, 0
     for name, gate, top, sharp in examples():

@@ -6,9 +6,9 @@ import itertools
 
 import sympy as sp
 
-from dynamics import hyperprior
-from dynamics.claims.claim import Claim, Outcome, claim, held, proved, refuted
-from dynamics.hyperprior import GAMMA, PI, THETA
+from dynamics.models import hyperprior
+from dynamics.models.hyperprior import GAMMA, PI, THETA
+from dynamics.proofs.claim import Claim, Outcome, claim, held, proved, refuted
 
 __all__ = ["CLAIMS", "check_vanishes"]
 

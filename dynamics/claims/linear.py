@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sympy as sp
 
-from dynamics.claims.boxes import Axis, all_positive, balls, centred, prove_positive
-from dynamics.claims.claim import Claim, Outcome, Status, claim
-from dynamics.claims.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
-from dynamics.linear import LINEAR, RATIO, RHO, SADDLE_RHO, scaled_margin, separatrix_slope
-from dynamics.ode import COST, COUPLING, DECAY, RATE, THETA
+from dynamics.gates.linear import LINEAR, RATIO, RHO, SADDLE_RHO, scaled_margin, separatrix_slope
+from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
+from dynamics.proofs.boxes import Axis, all_positive, balls, centred, prove_positive
+from dynamics.proofs.claim import Claim, Outcome, Status, claim
+from dynamics.proofs.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
 
 __all__ = ["CLAIMS"]
 

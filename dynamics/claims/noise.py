@@ -10,10 +10,10 @@ import sympy as sp
 from scipy import stats
 
 from dynamics import noise
-from dynamics.claims.claim import Claim, Outcome, claim, held, proved, refuted, undecided
-from dynamics.linear import LINEAR, RATIO, RHO, SADDLE_RHO, LinearGate, scaled_margin, separatrix_slope
+from dynamics.gates.linear import LINEAR, RATIO, RHO, SADDLE_RHO, LinearGate, scaled_margin, separatrix_slope
+from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
 from dynamics.noise import MARGIN, MOMENT, NOISE, SMOOTHING, STEP, UNSTABLE, escape_probability
-from dynamics.ode import COST, COUPLING, DECAY, RATE, THETA
+from dynamics.proofs.claim import Claim, Outcome, claim, held, proved, refuted, undecided
 
 __all__ = ["CLAIMS", "Setting", "Trial", "compare", "settings", "simulate", "vector_settings"]
 

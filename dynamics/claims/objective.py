@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import sympy as sp
 
-from dynamics import objective
-from dynamics.claims.claim import Claim, Outcome, Status, claim, held, proved, refuted
-from dynamics.objective import (
+from dynamics.models import objective
+from dynamics.models.objective import (
     GatedResidualNet,
     Loss,
     configurations,
@@ -22,6 +21,7 @@ from dynamics.objective import (
     gate_symbols,
     loss_table,
 )
+from dynamics.proofs.claim import Claim, Outcome, Status, claim, held, proved, refuted
 
 __all__ = [
     "CLAIMS",

@@ -12,8 +12,8 @@ from mpmath import mpf
 
 from dynamics import BilinearGate, LinearGate
 from dynamics.claims import noise as claims
-from dynamics.claims.claim import Status
 from dynamics.noise import escape_exponent, escape_probability, exponent_from_margin
+from dynamics.proofs.claim import Status
 
 GATE = LinearGate(decay=1.0, coupling=2.0, cost=1.0, rate=1.0)
 NOISE = {"sigma_rho": 1.0, "sigma_theta": 1.0}

@@ -16,9 +16,9 @@ from figures.__main__ import main
 from figures.registry import REGISTRY, ROOT
 from figures.results import NotThereError, read
 from figures.style import SERIES, WIDTH, figure, save
-from training.config import Validate
-from training.tracker import TrackerSettings
-from training.validate import validate
+from training.certificates.tracker import TrackerSettings
+from training.engine.config import Validate
+from training.experiments.validate import validate
 
 #: Figures that simulate for some seconds, and portraits drawn by the code of another: `make figures` draws them.
 SLOW = {

@@ -11,12 +11,12 @@ from figures.__main__ import main
 from figures.registry import ROOT
 from figures.results import NotThereError, read
 from figures.runs import read_runs
-from training.config import Validate
+from training.certificates.tracker import TrackerSettings
+from training.engine.config import Validate
 from training.evidence.growth import HEADROOMS
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
-from training.tracker import TrackerSettings
-from training.validate import validate
+from training.experiments.validate import validate
 
 RESULTS = ROOT / "paper" / "results"
 SHADOW, PRUNE = (RESULTS / structure_kept.RUNS[mode] for mode in ("shadow", "prune"))

@@ -5,16 +5,16 @@ import shutil
 
 import pytest
 
-import training.validate
-from dynamics.verify import all_claims
+import training.experiments.validate
+from dynamics.verification import all_claims
 from paper.generate import FIGURES, generated, stale, write
 from paper.numbers import NUMBERS, numbers
 from paper.observations import OBSERVATIONS, observations
 from paper.sources import ROOT, SOURCES, Results
 from paper.tables import TABLES, tables
-from training.config import PruneSettings, TrackerSettings, Validate
-from training.evidence_command import pool_runs
-from training.quote import quoted
+from training.commands.evidence import pool_runs
+from training.engine.config import PruneSettings, TrackerSettings, Validate
+from training.experiments.quote import quoted
 
 COMMITTED = ROOT / "paper" / "generated"
 
@@ -150,9 +150,9 @@ def pooled(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     tracker = TrackerSettings(warmup=20, window=20, every=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.validate, "_draw", lambda folder: None)
+        patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
         for mode in ("shadow", "prune"):
-            training.validate.validate(
+            training.experiments.validate.validate(
                 Validate(
                     out=root / mode, network="resnet8", width=1, nu=2.0, gate_lr=2.0, epochs=3, ungated=False,
                     tracker=tracker, mode=mode, prune=PruneSettings(every=10),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamics.verify import all_claims
+from dynamics.verification import all_claims
 from paper.latex import as_latex, count, decimal, interval, percent, table
 from paper.log import ALLOWED, complaints, main
 

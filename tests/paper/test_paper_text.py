@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dynamics.verify import all_claims
+from dynamics.verification import all_claims
 from paper.numbers import CONSTANTS, NUMBERS
 from paper.observations import OBSERVATIONS
 from paper.sources import ROOT, SOURCES

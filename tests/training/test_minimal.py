@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from training import minimal
-from training.config import preset
-from training.fates import fates, first_step
-from training.history import open_history
-from training.tracker import TrackerSettings
-from training.validate import validate
+from training.certificates.fates import fates, first_step
+from training.certificates.history import open_history
+from training.certificates.tracker import TrackerSettings
+from training.engine.config import preset
+from training.experiments.validate import validate
 
 
 def test_the_same_run_as_the_full_trainer(tmp_path, capsys):

@@ -18,7 +18,7 @@ from torch import Tensor
 from training.errors import InputError
 from training.estimators.corrected import Corrected
 from training.estimators.enumeration import all_masks, exact_difference, mask_probabilities
-from training.estimators.interval import Interval
+from training.estimators.interval import LEAST_SAMPLES, Interval
 from training.estimators.protocol import Estimate, Estimator
 from training.estimators.slopes import first_order, first_order_of, trapezoid, trapezoid_of
 from training.estimators.sums import Sums
@@ -33,6 +33,7 @@ from training.estimators.trials import (
 
 __all__ = [
     "ESTIMATORS",
+    "LEAST_SAMPLES",
     "Corrected",
     "Estimate",
     "Estimator",

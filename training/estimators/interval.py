@@ -22,7 +22,9 @@ from torch import Tensor
 from training.estimators.protocol import Estimate
 from training.estimators.sums import Sums
 
-__all__ = ["Interval"]
+__all__ = ["LEAST_SAMPLES", "Interval"]
+
+LEAST_SAMPLES = 32  # of a side (ξ = 0 or 1); fewer tell nothing of its mean
 
 
 @dataclass(eq=False)

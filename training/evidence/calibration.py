@@ -13,13 +13,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from training.certificates import Certificates, certify, own_certificates
+from training.certificates.regions import Certificates, certify, own_certificates
+from training.certificates.rules import RULES, first_flags
 from training.errors import InputError
 from training.evidence.growth import HEADROOMS
 from training.evidence.measurements import System, bound
 from training.evidence.pool import Flagged, flagged, summary
 from training.evidence.runs import ShadowRun
-from training.rules import RULES, first_flags
 
 __all__ = ["CERTIFICATES", "calibration", "certificates_at", "certificates_of", "history_at", "with_certificates"]
 

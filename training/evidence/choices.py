@@ -1,7 +1,8 @@
 """Which estimator of η is early and right? Every reading, window and headroom, judged on the same runs.
 
 The bound on η is recomputed from the stored intervals: the largest η̂ of the last `records` of them, times m, for each
-reading of `training.couplings`, and given to the half-plane. What a shorter window gains in lead it loses in wrong
+reading of `training.certificates.couplings`, and given to the half-plane. What a shorter window gains in lead it loses
+in wrong
 flags: the table has both.
 """
 
@@ -12,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from training.couplings import KINDS, bounds
+from training.certificates.couplings import KINDS, bounds
+from training.certificates.rules import first_flags, rule
 from training.evidence.calibration import certificates_of, with_certificates
 from training.evidence.pool import caught_share, flagged, leaning_share, longest_lead, median_lead, wrong_share
 from training.evidence.runs import ShadowRun
-from training.rules import first_flags, rule
 
 __all__ = ["RECORDS", "choices"]
 

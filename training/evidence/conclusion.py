@@ -9,7 +9,8 @@ from training.errors import RefutedError
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
 from training.evidence.tables import CALIBRATION, as_markdown
-from training.rundir import environment, write_atomically, write_json
+from training.runtime.atomic_files import write_atomically, write_json
+from training.runtime.environment import environment
 
 __all__ = ["conclude", "judge_run", "stop_if_refuted"]
 

@@ -99,7 +99,7 @@ def _at_headroom(row: dict[str, Any]) -> list[str]:
 
 
 def bias_digest(result: dict[str, Any]) -> str:
-    """First-order against unbiased D, of a result of `training.evidence.coupling_result`, as Markdown."""
+    """First-order against unbiased D, of a result of `training.evidence.couplings.result`, as Markdown."""
     rows = result["bias"]
     ages = sorted({(row["from"], row["to"]) for row in rows})
     body = []

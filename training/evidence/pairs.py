@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy.stats import t as student
 
-from training.config import WHERE
+from training.certificates.history import open_history
+from training.engine.config import WHERE
 from training.errors import InputError
 from training.evidence.runs import run_name
 from training.evidence.statistics import LEVEL
-from training.history import open_history
-from training.rundir import read_json
+from training.runtime.atomic_files import read_json
 
 __all__ = ["Ended", "mode_of", "open_ended", "pairs", "spread"]
 

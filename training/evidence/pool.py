@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from training.certificates.fates import fates
 from training.evidence.runs import ShadowRun
 from training.evidence.statistics import bootstrap, clopper_pearson
-from training.fates import fates
 
 __all__ = [
     "Flagged",

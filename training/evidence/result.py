@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from training.config import WHERE
+from training.certificates.fates import settled
+from training.certificates.rules import Rule, first_flags, threshold
+from training.engine.config import WHERE
 from training.errors import InputError
-from training.evidence.breaks import breaks
 from training.evidence.calibration import CERTIFICATES, calibration
 from training.evidence.choices import choices
-from training.evidence.escape import escape_table
 from training.evidence.growth import growth
+from training.evidence.noise_bound import escape_table
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
+from training.evidence.promises.breaks import breaks
 from training.evidence.runs import ShadowRun
-from training.fates import settled
-from training.rules import Rule, first_flags, threshold
 
 __all__ = ["LEVELS", "evidence", "grouped"]
 

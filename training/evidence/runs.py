@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from training.certificates.history import open_history
+from training.engine.optimizer import cosine, effective_step, rate_of
 from training.errors import InputError
-from training.history import open_history
-from training.optimizer import cosine, effective_step, rate_of
-from training.rundir import read_json
+from training.runtime.atomic_files import read_json
 
 __all__ = ["ShadowRun", "ode_time", "open_run", "run_name"]
 
@@ -24,7 +24,7 @@ class ShadowRun:
 
     Attributes:
         name: what reports call it.
-        history: from `training.history.open_history`.
+        history: from `training.certificates.history.open_history`.
         time: the ODE's time at each record, [step].
         steps: optimizer steps of the whole run.
         warmup: no rule flags before this step.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from training.evidence.breaks import VERDICTS
 from training.evidence.pairs import spread
+from training.evidence.promises.breaks import VERDICTS
 
 __all__ = ["CALIBRATION", "as_markdown", "number", "pair_lines", "seeds_of", "share", "table", "with_interval"]
 
@@ -135,7 +135,7 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
         "### Half-plane with its noise bound",
         "",
         "Flagged where the half-plane certifies a gate and noise carries it out with probability at most δ, by the "
-        "bound of `training.evidence.escape` (δ = 1: the certificate alone).",
+        "bound of `training.evidence.noise_bound` (δ = 1: the certificate alone).",
         "",
         *_escape(group["escape"]),
         "",

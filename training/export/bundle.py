@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from dynamics.complexity import Structure
+from dynamics.models.complexity import Structure
+from training.data.source import Source
 from training.export.agreement import TOLERANCE, check_agreement
 from training.export.atomic_folder import atomic_folder
 from training.export.decided import decided
@@ -28,11 +29,11 @@ from training.export.onnx_file import OPSET, run_onnx, write_onnx
 from training.export.packages import require_packages
 from training.export.plain import Plain, load, plain
 from training.export.readme import readme
-from training.gates import Gates
-from training.progress import Progress
-from training.rundir import environment, write_json
-from training.source import Source
-from training.structure import structure_of
+from training.gating.gates import Gates
+from training.gating.network_structure import structure_of
+from training.runtime.atomic_files import write_json
+from training.runtime.environment import environment
+from training.runtime.progress import Progress
 
 __all__ = ["export"]
 

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import nn
 
-from training.gates import Gates
-from training.shrink import shrink
+from training.gating.gates import Gates
+from training.gating.removal import shrink
 
 __all__ = ["decided"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.dataset import Dataset
+from training.data.in_memory import Dataset
+from training.data.source import Source
 from training.errors import InputError
-from training.source import Source
 
 __all__ = ["Inputs", "inputs_of"]
 
@@ -35,7 +35,7 @@ def inputs_of(source: Source) -> Inputs:
         InputError: for a source that does not say how it normalises: `mean` and `std`, one number a channel.
 
     Example:
-        >>> from training.data import load_digits
+        >>> from training.data.data_sets import load_digits
         >>> inputs = inputs_of(load_digits())
         >>> inputs.shape, inputs.units, round(inputs.mean[0], 2), round(inputs.std[0], 2)
         ((1, 8, 8), 'numbers from 0 to 16', 4.89, 6.02)

@@ -19,7 +19,7 @@ from torch import fx, nn
 
 from training.errors import InputError
 from training.export.trace import block_of, module_of
-from training.gates import Weighted
+from training.gating.sites import Weighted
 
 __all__ = ["Statement", "statements"]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from training.errors import InputError
-from training.gates import GateSite
+from training.gating.sites import GateSite
 
 __all__ = ["block_of", "module_of", "trace"]
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.gates import Gates
-from training.source import Source
+from training.data.source import Source
+from training.gating.gates import Gates
 
 __all__ = ["activations", "fixed_images"]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool
 
-from training.config import Validate
-from training.data import batch_count
+from training.data.data_sets import batch_count
+from training.data.source import Source
+from training.engine.config import Validate
+from training.engine.method import Method, Setting
+from training.engine.optimizer import cosine
 from training.errors import InputError
-from training.method import Method, Setting
-from training.optimizer import cosine
-from training.source import Source
 
 __all__ = ["AfterTraining", "PrunesOnce"]
 

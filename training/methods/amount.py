@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Int
 
-from dynamics.complexity import Structure
+from dynamics.models.complexity import Structure
 from training.errors import InputError
 
 __all__ = [
@@ -52,7 +52,7 @@ def removed_at(ratio: float, structure: Structure) -> Int[np.ndarray, " group"]:
             every group as it is.
 
     Example:
-        >>> from dynamics.complexity import Layer
+        >>> from dynamics.models.complexity import Layer
         >>> two = [Layer("a", 3, "x", 1, 1), Layer("b", "x", "y", 1, 1), Layer("c", "y", 2, 1, 1)]
         >>> removed_at(0.8, Structure(two, {"x": 10, "y": 4}, []))
         array([8, 3])
@@ -106,10 +106,10 @@ def off_target(share: float, structure: Structure) -> float:
 
 
 def missed(share: float, structure: Structure, tolerance: float) -> str:
-    """What a run says of its target (`training.method.Method.remark`): nothing if it is met within the tolerance.
+    """Return what a run says of its target: nothing if it is met within the tolerance.
 
     Example:
-        >>> from dynamics.complexity import Layer
+        >>> from dynamics.models.complexity import Layer
         >>> missed(0.5, Structure([Layer("a", 3, 4, 1, 1)], {}, [], full_macs=20), 0.02)
         ', 20% more than the target of 0.5, which was to be met within 2%'
         >>> missed(0.6, Structure([Layer("a", 3, 4, 1, 1)], {}, [], full_macs=20), 0.02)

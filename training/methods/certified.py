@@ -1,6 +1,6 @@
 """Our own system: gates on units and layers, removed while training once a certificate says that they stay off.
 
-This is `python -m training validate --mode prune` (`training.gate_learner`), as one system among others.
+This is `python -m training validate --mode prune` (`training.engine.gate_learner`), as one system among others.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from training.config import Validate
+from training.certificates.rules import rule as known_rule
+from training.data.source import Source
+from training.engine.build import check_length
+from training.engine.config import Validate
+from training.engine.gate_learner import GateLearner
+from training.engine.method import Method, Setting
 from training.errors import InputError
-from training.gate_learner import GateLearner
-from training.method import Method, Setting
-from training.rules import rule as known_rule
-from training.source import Source
-from training.validate import check_length
 
 __all__ = ["Certified"]
 
 
 @dataclass(frozen=True)
 class Certified:
-    """Settings; None: the run's own (`training.config`).
+    """Settings; None: the run's own (`training.engine.config`).
 
     Attributes:
         nu: pruning pressure ν, nats of loss one would pay for the whole network's complexity, ≥ 0 and finite.

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import nn
 
+from training.data.source import Source
 from training.errors import InputError
-from training.gates import Gates
+from training.gating.gates import Gates
 from training.methods.activations import activations, fixed_images
-from training.source import Source
 
 __all__ = ["CRITERIA", "check_criterion", "looked_at", "lowest", "scores"]
 

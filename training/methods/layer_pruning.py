@@ -19,13 +19,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from training.config import Validate
+from training.data.source import Source
+from training.engine.build import check_length
+from training.engine.config import Validate
+from training.engine.gate_learner import GateLearner
+from training.engine.method import Method, Setting
 from training.errors import InputError
-from training.gate_learner import GateLearner
-from training.method import Method, Setting
 from training.methods.views import LayersOnly
-from training.source import Source
-from training.validate import check_length
 
 __all__ = ["LayerPruning"]
 

@@ -2,8 +2,8 @@
 
 The library looks at a copy of the trained network and says which filters it would remove: L2 magnitude over all layers
 together, coupled weights included (its `MagnitudePruner`, after Fang et al., DepGraph, 2023). What it names leaves by
-`training.shrink`, as for every other system, so that the optimizer, the counts and resuming are the same; the outputs
-of the two pruned networks are compared on the spot. FLOPs are counted by this package's polynomial.
+`training.gating.removal`, as for every other system, so that the optimizer, the counts and resuming are the same; the
+outputs of the two pruned networks are compared on the spot. FLOPs are counted by this package's polynomial.
 
 The library takes a ratio of channels. As it rises, channels go one by one in the order of their importance; a layer
 whose channels would all go stays whole, so what is left does not always fall. Of all that the order can give the
@@ -29,13 +29,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from training.engine.method import Method, Setting
 from training.errors import InputError
-from training.gates import Gates
-from training.method import Method, Setting
+from training.gating.gates import Gates
+from training.gating.removal import shrink
 from training.methods.after_training import AfterTraining, PrunesOnce
 from training.methods.amount import TOLERANCE, check_fraction, missed, off_target
 from training.methods.whole_units import whole_units
-from training.shrink import shrink
 
 __all__ = ["Library"]
 

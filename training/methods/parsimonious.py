@@ -3,9 +3,9 @@
 After Guenter and Sideris, "Robust Learning of Parsimonious Deep Neural Networks" (arXiv 2205.04650), read from its
 abstract: Bernoulli gates on units and filters, learned with the weights, and the flattening hyper-prior on their prior.
 With one γ for all gates that hyper-prior makes a unit cost κ = −ln γ/N, whatever its layer and whatever its θ
-(`dynamics.hyperprior`, proved in `dynamics.claims.hyperprior`). So this is this project's own equations with that cost
-in place of the one from complexity, and no gates on layers (`training.methods.views`). Removal is that of prune mode,
-by the run's rule and its settings.
+(`dynamics.models.hyperprior`, proved in `dynamics.claims.hyperprior`). So this is this project's own equations with
+that cost in place of the one from complexity, and no gates on layers (`training.methods.views`). Removal is that of
+prune mode, by the run's rule and its settings.
 
 The price is in nats *a unit*, not shared out among the units that a network starts with: at twice the width a unit
 costs as much as before, which is what may make the final size independent of the starting one.
@@ -24,14 +24,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dynamics.hyperprior import log_gamma_from_cost
-from training.config import Validate
+from dynamics.models.hyperprior import log_gamma_from_cost
+from training.data.source import Source
+from training.engine.build import check_length
+from training.engine.config import Validate
+from training.engine.gate_learner import GateLearner
+from training.engine.method import Method, Setting
 from training.errors import InputError
-from training.gate_learner import GateLearner
-from training.method import Method, Setting
 from training.methods.views import UnitsOnly
-from training.source import Source
-from training.validate import check_length
 
 __all__ = ["Parsimonious"]
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool
 
-from training.method import Method, Setting
+from training.engine.method import Method, Setting
 from training.methods.after_training import AfterTraining, PrunesOnce
 from training.methods.amount import check_fraction, removed_at
 from training.methods.criteria import check_criterion, looked_at, lowest, scores

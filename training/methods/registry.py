@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from training.errors import InputError
 from training.methods.certified import Certified
-from training.methods.channel_masking import ChannelMasking
+from training.methods.channel_masking.system import ChannelMasking
 from training.methods.layer_pruning import LayerPruning
 from training.methods.library import Library
 from training.methods.parsimonious import Parsimonious
 from training.methods.prune_and_retrain import PruneAndRetrain
 from training.methods.smaller import Smaller
-from training.methods.snacs import Snacs
+from training.methods.snacs.system import Snacs
 from training.methods.system import System
 from training.methods.unpruned import Unpruned
 from training.methods.while_training import WhileTraining

@@ -12,13 +12,13 @@ from typing import ClassVar
 
 import torch
 
-from training.config import Validate
+from training.data.source import Source
+from training.engine.config import Validate
+from training.engine.method import Setting
 from training.errors import InputError
-from training.method import Setting
+from training.gating.network_structure import structure_of
 from training.methods.amount import check_fraction
 from training.networks import build
-from training.source import Source
-from training.structure import structure_of
 
 __all__ = ["Smaller", "macs_at", "nearest"]
 

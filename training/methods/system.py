@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol, runtime_checkable
 
-from training.config import Validate
-from training.loop import Training
-from training.method import Method, Setting
-from training.ranks import ALONE, Ranks
-from training.source import Source
-from training.validate import network_of
+from training.data.source import Source
+from training.engine.build import network_of
+from training.engine.config import Validate
+from training.engine.loop import Training
+from training.engine.method import Method, Setting
+from training.runtime.process_group import ALONE, Ranks
 
 __all__ = ["System", "training_with"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.config import Validate
-from training.method import Setting
-from training.source import Source
+from training.data.source import Source
+from training.engine.config import Validate
+from training.engine.method import Setting
 
 __all__ = ["Unpruned"]
 

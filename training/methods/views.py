@@ -2,8 +2,9 @@
 
 A system that prunes units only has no gates on branches: it does not sample them, does not price them, and no branch
 ever leaves. So it acts through a view of the network that lists none. Everything that reads a network's gates
-(`training.gates`, `training.shrink`, `training.structure`) then does what it does for a network that has no others: a
-group of units in no gated branch keeps one unit, and a branch without gated units leaves whole.
+(`training.gating.gates`, `training.gating.removal`, `training.gating.network_structure`) then does what it does for a
+network that has no others: a group of units in no gated branch keeps one unit, and a branch without gated units leaves
+    whole.
 
 A view holds the very modules of the network: what is removed through it is removed from the network.
 """
@@ -15,7 +16,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from training.gates import Branch, Gated, UnitGroup
+from training.gating.sites import Branch, Gated, UnitGroup
 
 __all__ = ["LayersOnly", "UnitsOnly", "View"]
 

@@ -14,13 +14,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool
 
-from training.config import Validate
-from training.data import batch_count
+from training.data.data_sets import batch_count
+from training.data.source import Source
+from training.engine.config import Validate
+from training.engine.method import Method, Setting
 from training.errors import InputError
-from training.method import Method, Setting
 from training.methods.amount import check_fraction, removed_at, removed_by
 from training.methods.criteria import check_criterion, looked_at, lowest, scores
-from training.source import Source
 
 __all__ = ["WhileTraining"]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from dynamics.complexity import Structure
+from dynamics.models.complexity import Structure
 from training.errors import InputError
 from training.methods.amount import TOLERANCE, check_fraction, macs_without
 
@@ -45,7 +45,7 @@ def whole_units(
             and units are whole.
 
     Example:
-        >>> from dynamics.complexity import Layer
+        >>> from dynamics.models.complexity import Layer
         >>> two = [Layer("a", 3, "x", 1, 1), Layer("b", "x", "y", 1, 1), Layer("c", "y", 2, 1, 1)]
         >>> whole_units(np.array([0.9, 0.3]), Structure(two, {"x": 20, "y": 20}, []), 0.38)
         array([20,  6])

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.errors import InputError
-from training.gates import Branch, GateSite, UnitGroup
+from training.gating.sites import Branch, GateSite, UnitGroup
 from training.networks.initial import he_normal
 
 __all__ = ["Bottleneck", "BottleneckResNet"]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from training.errors import InputError
-from training.gates import Branch, GateSite, Norm, UnitGroup, Weighted
+from training.gating.sites import Branch, GateSite, Norm, UnitGroup, Weighted
 
 __all__ = ["Chain", "Residual"]
 
@@ -69,7 +69,7 @@ class Chain(nn.Sequential):
     the modules are named so (by an ordered dictionary, as in `nn.Sequential`), otherwise by their places.
 
     Example:
-        >>> from training.gates import Gates
+        >>> from training.gating.gates import Gates
         >>> net = Chain(nn.Linear(4, 3), nn.ReLU(), GateSite(3), nn.Linear(3, 2))
         >>> [(group.name, group.site.count) for group in net.unit_groups()], len(Gates(net).theta)
         ([('2', 3)], 3)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from training.errors import InputError
-from training.gates import GateSite
+from training.gating.sites import GateSite
 from training.networks.chain import Chain
 from training.networks.initial import he_normal
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.errors import InputError
-from training.gates import Branch, GateSite, UnitGroup
+from training.gating.sites import Branch, GateSite, UnitGroup
 
 __all__ = ["BasicBlock", "ResNet"]
 

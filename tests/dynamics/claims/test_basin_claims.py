@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynamics.claims import basins
-from dynamics.claims.claim import Status
+from dynamics.proofs.claim import Status
 
 
 def moved(gate, factor):

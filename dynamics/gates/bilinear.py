@@ -1,0 +1,141 @@
+"""The bilinear gate, D ≥ −η ρ_in ρ_out: a unit between fan-in and fan-out (derived here; theory, section 3B).
+
+With S = (ρ_in² + ρ_out²)/2 the system is bounded by  S' ≤ 2(ηθ − λ)S,  θ' ≤ r(ηS − κ), with equality where
+ρ_in = ρ_out. The reduced system has the saddle S* = κ/η, θ* = λ/η and a first integral, so its separatrix is
+known in closed form:
+
+    θ_sep(S) = θ* + sign(S* − S) √( r (S − S* − S* ln(S/S*)) ).
+
+As S → 0 it rises without bound: small enough weights are certified whatever θ is. Where θ* > 1 the weights
+decay at every θ in the strip, and every state is certified.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import sympy as sp
+
+from dynamics.gates.gate import Gate
+from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
+from dynamics.numeric import Array, Operands, compile_expressions
+
+__all__ = ["BILINEAR", "ENERGY", "RHO_IN", "RHO_OUT", "BilinearGate", "first_integral", "reduced_field"]
+
+RHO_IN = sp.Symbol("rho_in", nonnegative=True)
+RHO_OUT = sp.Symbol("rho_out", nonnegative=True)
+ENERGY = sp.Symbol("S", positive=True)  # S = (ρ_in² + ρ_out²)/2
+
+BILINEAR = GateSystem(difference=-COUPLING * RHO_IN * RHO_OUT, weights=(RHO_IN, RHO_OUT))
+
+SADDLE_ENERGY = sp.Symbol("saddle_energy", positive=True)  # S* = κ/η
+# S − S* and ln(S/S*) are computed by hand: the accurate way to them depends on how far S is from S*, and generated
+# code is free to reorder a sum of three terms, which cancels near S*.
+EXCESS = sp.Symbol("excess", real=True)
+LOG_RATIO = sp.Symbol("log_ratio", real=True)
+
+
+def reduced_field() -> tuple[sp.Expr, sp.Expr]:
+    """(S', θ') where ρ_in = ρ_out = √S: the slowest way to zero among all states of equal S."""
+    symmetric = {RHO_IN: sp.sqrt(ENERGY), RHO_OUT: sp.sqrt(ENERGY)}
+    rho_in_dot, rho_out_dot, theta_dot = BILINEAR.field
+    energy_dot = RHO_IN * rho_in_dot + RHO_OUT * rho_out_dot
+    return tuple(sp.expand(f.subs(symmetric)) for f in (energy_dot, theta_dot))
+
+
+def first_integral() -> sp.Expr:
+    """A function of (S, θ) constant along the reduced system, found by separating the variables.
+
+    dS/dθ = S'/θ' with S' = S·a(θ), θ' = b(S) gives ∫ b(S)/S dS − ∫ a(θ) dθ = const.
+    """
+    energy_dot, theta_dot = reduced_field()
+    return sp.integrate(sp.expand(theta_dot / ENERGY), ENERGY) - sp.integrate(sp.expand(energy_dot / ENERGY), THETA)
+
+
+def squared_height() -> sp.Expr:
+    """(θ_sep − θ*)² as a function of S and S* = κ/η, from the first integral's value at the saddle."""
+    saddle = {ENERGY: COST / COUPLING, THETA: DECAY / COUPLING}
+    level = first_integral() - first_integral().subs(saddle)
+    height = sp.Symbol("height")
+    (squared,) = {sp.expand(root**2) for root in sp.solve(level.subs(THETA, DECAY / COUPLING + height), height)}
+    return sp.simplify(sp.expand(squared.subs(COST, SADDLE_ENERGY * COUPLING)))
+
+
+def scaled_squared_height() -> sp.Expr:
+    """`squared_height` as r(e − S*·ℓ), e = S − S* and ℓ = ln(S/S*) being symbols (checked: `bilinear-separatrix`)."""
+    return RATE * (EXCESS - SADDLE_ENERGY * LOG_RATIO)
+
+
+_squared_height = compile_expressions([EXCESS, SADDLE_ENERGY, LOG_RATIO, RATE], [scaled_squared_height()])
+
+
+class BilinearGate(Gate):
+    """A gate whose loss difference is bounded by a product of two norms.
+
+    Certifies for every D with `D ≥ −η ρ_in ρ_out` and `⟨∇_{w_in}D, w_in⟩, ⟨∇_{w_out}D, w_out⟩ ≥ −η ρ_in ρ_out`.
+    Sharp where ρ_in = ρ_out; elsewhere sufficient (the two norms approach one another only in time).
+
+    Example:
+        >>> gate = BilinearGate(decay=0.1, coupling=1.0, cost=0.5, rate=1.0)
+        >>> [round(float(x), 4) for x in gate.saddle]
+        [0.7071, 0.7071, 0.1]
+        >>> bool(gate.certified(0.01, 0.01, 1.0))  # tiny weights: certified whatever θ
+        True
+    """
+
+    system = BILINEAR
+
+    def margin(self, *state: Array) -> Array:
+        """θ − θ_sep(S), the signed distance to the separatrix measured along θ: negative = certified.
+
+        Where θ* > 1 every state is certified and the margin is at most 1 − θ*. It is −∞ for η = 0 with κ > 0, and
+        +∞ for κ = 0: without a price θ stops above zero when the weights have vanished.
+        """
+        given = self._state(*state)
+        with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
+            return self._margin(given)
+
+    def _margin(self, given: Operands) -> Array:
+        xp, eta, cost = given.xp, given["coupling"], given["cost"]
+        pulled = eta > 0
+        safe = xp.where(pulled, eta, xp.ones_like(eta))
+        saddle_theta = given["decay"] / safe
+        height = _height(given, safe)
+        margin = given["theta"] - saddle_theta - height
+        above = 1 - saddle_theta
+        margin = xp.where((above < 0) & ~(margin < above), above, margin)  # also where the margin is ∞ − ∞
+        margin = xp.where(pulled, margin, xp.full_like(margin, -xp.inf))
+        return given.broadcast(xp.where(cost > 0, margin, xp.full_like(margin, xp.inf)))[0]
+
+
+def _height(given: Operands, eta: Array) -> Array:
+    """θ_sep − θ*, positive below S*, without cancellation near S* and without underflow or overflow of S."""
+    xp = given.xp
+    energy = (given["rho_in"] ** 2 + given["rho_out"] ** 2) / 2
+    saddle_energy = given["cost"] / eta
+    usable = saddle_energy > 0  # η = ∞, κ = 0 or an underflow: then (θ_sep − θ*)² is rS
+    excess = energy - saddle_energy
+    relative = excess / xp.where(usable, saddle_energy, xp.ones_like(saddle_energy))
+    # Near S* the difference is exact, and log1p keeps the relative accuracy of the small gap e − S*·ℓ. A tiny S is
+    # lost in 1 + relative, as its square may be; so far below S* the logarithms of the norms are taken.
+    near = usable & (relative > -0.9) & xp.isfinite(relative)
+    far = _log_energy(given) - (xp.log(given["cost"]) - xp.log(eta))
+    log_ratio = xp.where(near, xp.log1p(xp.where(near, relative, xp.zeros_like(relative))), far)
+    below = xp.where(near, relative, far) < 0
+    log_ratio = xp.where(usable, log_ratio, xp.zeros_like(log_ratio))
+    given.values |= {EXCESS.name: excess, SADDLE_ENERGY.name: saddle_energy, LOG_RATIO.name: log_ratio}
+    (squared,) = _squared_height(given)
+    overflown = ~(xp.isfinite(energy) & xp.isfinite(saddle_energy))
+    squared = xp.where(overflown, xp.full_like(squared, xp.inf), squared)
+    height = xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))  # rounding may leave −0
+    return xp.where(below, height, -height)
+
+
+def _log_energy(given: Operands) -> Array:
+    """ln((ρ_in² + ρ_out²)/2), finite for every positive norm although the squares may not be representable."""
+    xp = given.xp
+    larger = xp.maximum(given["rho_in"], given["rho_out"])
+    smaller = xp.minimum(given["rho_in"], given["rho_out"])
+    share = smaller / xp.where(larger > 0, larger, xp.ones_like(larger))
+    return 2 * xp.log(larger) + xp.log1p(share**2) - math.log(2)

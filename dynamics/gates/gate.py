@@ -1,0 +1,161 @@
+"""What every gate offers: field, saddle, margin, certificate and headroom.
+
+A concrete gate says which system bounds it (`system`) and how far a state lies from the separatrix
+(`margin`); everything else here follows from these two.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import ModuleType
+from typing import Self
+
+import numpy as np
+
+from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, GateSystem
+from dynamics.numeric import Array, Operands, compile_expressions, operands
+
+__all__ = ["Gate"]
+
+
+class Gate(ABC):
+    """One gate, or an array of gates, with its constants.
+
+    Args:
+        decay: λ ≥ 0, weight decay on the weights that the gate multiplies.
+        coupling: η ≥ 0, bound on the pull of the loss (see each gate for the exact inequality). May be ∞ where no
+            bound is known: then nothing is certified.
+        cost: κ ≥ 0, the objective's price for the gate. Without a price (κ = 0) nothing is certified.
+        rate: r > 0, the gate's learning rate over the weights' effective one, lr / (1 − momentum).
+
+    Each may be a number, a NumPy array or a torch tensor, one entry a gate; they broadcast.
+
+    Raises:
+        ValueError: for a negative or NaN constant, an infinite one other than the coupling, r = 0, or shapes
+            that do not broadcast.
+    """
+
+    system: GateSystem
+
+    def __init__(self, *, decay: Array, coupling: Array, cost: Array, rate: Array) -> None:
+        self.parameters: dict[str, Array] = {
+            DECAY.name: decay,
+            COUPLING.name: coupling,
+            COST.name: cost,
+            RATE.name: rate,
+        }
+        given = operands({}, self.parameters)
+        for name in (DECAY.name, COST.name, RATE.name):
+            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        _require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
+        _require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
+
+    @property
+    def coupling(self) -> Array:
+        """η."""
+        return self.parameters[COUPLING.name]
+
+    def with_coupling(self, coupling: Array) -> Self:
+        """The same gate with another coupling."""
+        return type(self)(**{**self.parameters, COUPLING.name: coupling})
+
+    @property
+    def saddle(self) -> tuple[Array, ...]:
+        """The saddle of the bounding system, in the order of the state: (rho, theta).
+
+        Infinite where the coupling is zero: without a pull there is no saddle.
+        """
+        given = operands({}, self.parameters)
+        given.values[COUPLING.name] = given.xp.abs(given[COUPLING.name])  # −0, a measured pull of none, is 0
+        return _saddle(type(self))(given)
+
+    @property
+    def eigenvalues(self) -> tuple[Array, ...]:
+        """Eigenvalues of the linearised system at the saddle, the unstable one last."""
+        return _eigenvalues(type(self))(operands({}, self.parameters))
+
+    def field(self, *state: Array) -> tuple[Array, ...]:
+        """Projected right-hand side of the ODE at a state (`rho, theta`, or `rho_in, rho_out, theta`).
+
+        At θ = 0 a negative dθ/dt is dropped, at θ = 1 a positive one; an inward derivative stays, so that a
+        gate at a face may leave it again.
+
+        Raises:
+            ValueError: if θ leaves [0, 1], a norm is negative or infinite, anything is NaN, or shapes do not broadcast.
+        """
+        given = self._state(*state)
+        *weights, theta_dot = _field(self.system)(given)
+        theta = given.broadcast(given["theta"])[0]
+        outward = ((theta <= 0) & (theta_dot < 0)) | ((theta >= 1) & (theta_dot > 0))
+        return (*weights, given.xp.where(outward, given.xp.zeros_like(theta_dot), theta_dot))
+
+    @abstractmethod
+    def margin(self, *state: Array) -> Array:
+        """Signed distance to the separatrix along θ: negative = certified."""
+
+    def certified(self, *state: Array) -> Array:
+        """Whether the gate is guaranteed to go to zero as long as its constants hold: margin < 0."""
+        return self.margin(*state) < 0
+
+    def headroom(self, *state: Array) -> Array:
+        """How many times the coupling may grow before the certificate is lost.
+
+        The supremum of m such that the same state is certified with coupling m·η: 0 where no coupling certifies
+        it, ∞ where every one does (η = 0, or zero weights; for the linear gate zero weights and θ = 0). A value
+        of at least 1 means certified now. Found by bisection on log₂ m in [−64, 64]; that the certified region
+        shrinks as η grows is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
+        """
+        given = self._state(*state)
+        xp, eta = given.xp, given[COUPLING.name]
+
+        def certified_at(exponent: Array) -> Array:
+            with np.errstate(over="ignore", under="ignore"):
+                scaled = eta * 2.0**exponent
+            return self.with_coupling(scaled).certified(*state)
+
+        low, high = (given.broadcast(xp.zeros_like(given["theta"]))[0] + edge for edge in (-64.0, 64.0))
+        lost_at_once, never_lost = ~certified_at(-64.0), certified_at(64.0)
+        for _ in range(64):
+            middle = (low + high) / 2
+            held = certified_at(middle)
+            low, high = xp.where(held, middle, low), xp.where(held, high, middle)
+        found = xp.where(never_lost, xp.full_like(low, xp.inf), 2.0**low)
+        return xp.where(lost_at_once, xp.zeros_like(low), found)
+
+    def _state(self, *state: Array) -> Operands:
+        """The state beside the parameters, checked."""
+        names = [symbol.name for symbol in self.system.state]
+        if len(state) != len(names):
+            raise TypeError(f"{type(self).__name__} takes a state ({', '.join(names)}); got {len(state)} values")
+        given = operands(dict(zip(names, state, strict=True)), self.parameters)
+        for name in names[:-1]:
+            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        _require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
+        return given
+
+
+def _require(
+    name: str, value: Array, given: Operands, allowed: str, test: Callable[[Array, ModuleType], Array]
+) -> None:
+    """Raise a ValueError that names the argument and its first value outside what is allowed."""
+    bad = ~test(value, given.xp)
+    if bool(bad.any()):
+        witness = float(value[bad].reshape(-1)[0]) if value.shape else float(value)
+        raise ValueError(f"{name} must be {allowed}; got {witness}")
+
+
+@functools.cache
+def _field(system: GateSystem) -> Callable[[Operands], tuple[Array, ...]]:
+    return compile_expressions([*system.state, *system.parameters], system.field)
+
+
+@functools.cache
+def _saddle(kind: type[Gate]) -> Callable[[Operands], tuple[Array, ...]]:
+    return compile_expressions([DECAY, COUPLING, COST, RATE], kind.system.saddle)
+
+
+@functools.cache
+def _eigenvalues(kind: type[Gate]) -> Callable[[Operands], tuple[Array, ...]]:
+    return compile_expressions([DECAY, COUPLING, COST, RATE], kind.system.eigenvalues)

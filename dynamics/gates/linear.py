@@ -1,0 +1,92 @@
+"""The linear gate, D ≥ −ηρ: its basin of zero is a half-plane (derived here; theory, section 3A).
+
+    ρ' = ηθ − λρ,        θ' = r(ηρ − κ),     θ projected on [0, 1]
+
+The saddle is ρ* = κ/η, θ* = λκ/η². The stable manifold of a linear system is the line through the saddle along
+the stable eigenvector, so the basin of zero inside the strip is φ < 0 with φ = (θ − θ*) − s(ρ − ρ*) and slope
+s = (λ − √(λ² + 4rη²)) / (2η) < 0. One case is left out there: where θ* > 1 the saddle lies outside the strip
+0 ≤ θ ≤ 1, a state that slides along θ = 1 falls below ρ* and returns, and the whole strip is the basin.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import sympy as sp
+
+from dynamics.gates.gate import Gate
+from dynamics.gates.ode import COUPLING, DECAY, RATE, THETA, GateSystem
+from dynamics.numeric import Array, Operands, compile_expressions
+
+__all__ = ["LINEAR", "RHO", "LinearGate", "scaled_margin", "separatrix_slope"]
+
+RHO = sp.Symbol("rho", nonnegative=True)  # ρ = ‖w‖
+
+LINEAR = GateSystem(difference=-COUPLING * RHO, weights=(RHO,))
+
+# Ratios in which the margin has no cancellation and no square of a small coupling (checked: `linear-margin`).
+RATIO = sp.Symbol("ratio", nonnegative=True)  # a = λ/η
+SADDLE_RHO = sp.Symbol("saddle_rho", nonnegative=True)  # ρ* = κ/η
+
+
+def separatrix_slope() -> sp.Expr:
+    """s = dθ/dρ along the stable eigenvector, derived from the Jacobian (as a SymPy expression)."""
+    for value, _, (vector,) in LINEAR.jacobian.eigenvects():
+        if value.is_negative or sp.simplify(value).subs({DECAY: 1, COUPLING: 1, RATE: 1}).is_negative:
+            return sp.simplify(vector[1] / vector[0])
+    raise AssertionError("the linear system has no stable direction")
+
+
+def scaled_margin() -> sp.Expr:
+    """φ in the ratios a = λ/η and ρ* = κ/η: θ + ρ·2r/(a + √(a²+4r)) − ρ*·(a + √(a²+4r))/2."""
+    q = (RATIO + sp.sqrt(RATIO**2 + 4 * RATE)) / 2
+    return THETA + RHO * RATE / q - SADDLE_RHO * q
+
+
+_margin = compile_expressions([RHO, THETA, RATIO, SADDLE_RHO, RATE], [scaled_margin()])
+
+
+class LinearGate(Gate):
+    """A gate whose loss difference is bounded by a linear pull.
+
+    Certifies for every D with `D ≥ −ηρ` and `⟨∇D, w⟩ ≥ −ηρ`, ρ = ‖w‖; no larger region can be certified from
+    these constants, because `D(w) = −η‖w‖` attains them.
+
+    Example:
+        >>> gate = LinearGate(decay=1.0, coupling=2.0, cost=1.0, rate=1.0)
+        >>> [float(x) for x in gate.saddle]
+        [0.5, 0.25]
+        >>> bool(gate.certified(0.1, 0.3)), bool(gate.certified(0.5, 0.3))
+        (True, False)
+        >>> round(float(gate.headroom(0.1, 0.3)), 3)
+        1.528
+    """
+
+    system = LINEAR
+
+    def margin(self, *state: Array) -> Array:
+        """φ(ρ, θ), the signed distance to the separatrix measured along θ: negative = certified.
+
+        Where the saddle lies above the strip (θ* > 1) every state is certified; the margin there is the smaller
+        of φ and 1 − θ*. It is −∞ for η = 0 with κ > 0: nothing pulls.
+        """
+        given = self._state(*state)
+        with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
+            return self._margin(given)
+
+    def _margin(self, given: Operands) -> Array:
+        xp, eta, cost = given.xp, given["coupling"], given["cost"]
+        pulled = eta > 0
+        safe = xp.where(pulled, eta, xp.ones_like(eta))
+        ratio, saddle_rho = given["decay"] / safe, cost / safe
+        given.values |= {RATIO.name: ratio, SADDLE_RHO.name: saddle_rho}
+        (phi,) = _margin(given)
+        above = 1 - ratio * saddle_rho  # 1 − θ*
+        phi = xp.where(above < 0, xp.minimum(phi, given.broadcast(above)[0]), phi)
+        unpulled = xp.where(cost > 0, xp.full_like(phi, -xp.inf), given["theta"])
+        return xp.where(pulled, phi, unpulled)
+
+    def in_box(self, *state: Array) -> Array:
+        """Whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
+        given = self._state(*state)
+        rho_star, theta_star = self.saddle
+        return (given["rho"] < rho_star) & (given["theta"] < theta_star)

@@ -1,0 +1,5 @@
+"""How a claim is checked: symbolic steps, interval boxes, and the four outcomes."""
+
+from dynamics.proofs.claim import Claim, Outcome, Status
+
+__all__ = ["Claim", "Outcome", "Status"]

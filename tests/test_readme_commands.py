@@ -1,0 +1,49 @@
+"""Every `python -m training validate` and `compare` in the README has settings that the command takes."""
+
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from dynamics.commands.arguments import parse
+from training.engine.config import Validate, preset
+from training.experiments.compare import Compare
+from training.experiments.compare.settings import comparison
+from training.methods.after_training import AfterTraining
+from training.methods.registry import SYSTEMS, TARGETS
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+COMMANDS = sorted(set(re.findall(r"-m training ((?:validate|compare) [^#`\n]*)", README)))
+KINDS = {"validate": (Validate, preset), "compare": (Compare, comparison)}
+
+
+def test_there_are_some():
+    assert len(COMMANDS) >= 6 and {command.split()[0] for command in COMMANDS} == set(KINDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_is_taken(command):
+    which, *arguments = shlex.split(command)
+    kind, default = KINDS[which]
+    name = arguments[arguments.index("--preset") + 1]
+    assert isinstance(parse(kind, "README", arguments, default(name)), kind)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_is_in_the_table_with_its_settings(name):
+    (line,) = (line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+    named = line.rsplit("|", 2)[1].split("(")[0].replace(",", " ").split()
+    assert named == [each.name for each in fields(SYSTEMS[name])]
+    module = SYSTEMS[name].__module__.replace(".", "/")
+    assert name == "none" or f"({module}.py)" in line
+    assert (name in TARGETS) == ("--share" in line)
+    assert issubclass(SYSTEMS[name], AfterTraining) == ("--retrain" in line)
+
+
+def test_the_help_names_every_system(capsys):
+    with pytest.raises(SystemExit):
+        parse(Compare, "test", ["--help"])
+    told = capsys.readouterr().out
+    assert all(name in told for name in SYSTEMS)

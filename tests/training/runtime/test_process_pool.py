@@ -1,0 +1,56 @@
+"""Processes of a pool end with what began them, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from training.runtime.process_pool import processes
+
+BEGIN = """
+import os, time
+from training.runtime.process_pool import processes
+
+if __name__ == "__main__":
+    with processes(2) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600)
+        time.sleep(600)
+"""
+
+
+def alive(pid):
+    """A process that has ended and waits for somebody to ask how it went (Z) does nothing any more."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks processes up in /proc")
+def test_a_killed_process_leaves_none_behind(tmp_path):
+    (tmp_path / "begin.py").write_text(BEGIN)
+    command, path = [sys.executable, tmp_path / "begin.py"], {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(command, env=os.environ | path, stdout=subprocess.PIPE, text=True) as begun:
+        worker = int(begun.stdout.readline())
+        assert alive(worker)
+        begun.send_signal(signal.SIGKILL)
+        begun.wait()
+    until = time.monotonic() + 20
+    while alive(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def test_calls_that_have_not_begun_are_cancelled_by_an_error():
+    waiting = []
+    with pytest.raises(RuntimeError, match="stop"), processes(1) as pool:
+        waiting = [pool.submit(time.sleep, 0.2) for _ in range(50)]
+        raise RuntimeError("stop")
+    assert all(call.done() for call in waiting)
+    assert waiting[-1].cancelled()

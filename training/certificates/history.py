@@ -1,0 +1,134 @@
+"""Gate histories: records appended to a zarr store while training runs, opened by xarray afterwards.
+
+xr.open_zarr("runs/NAME/gates.zarr").theta.plot.line(x="step")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from training.certificates.record import Record
+from training.errors import InputError
+
+__all__ = ["History", "open_history"]
+
+_UNWRITTEN = -1
+_CHUNK = 64  # records a chunk; an append rewrites only the last one
+
+
+class History:
+    """An append-only store of records.
+
+    Args:
+        path: of the store; must not exist.
+        names: readable name of every gate.
+        is_layer: which gates gate a branch, [gate].
+        holder: index of the gate of the branch in which each gate lies, −1 for none, [gate]; none by default.
+        flush_after: seconds that records may wait in memory.
+
+    Use as a context manager: what is in memory is written on the way out, an interruption included.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        is_layer: np.ndarray,
+        holder: np.ndarray | None = None,
+        flush_after: float = 20.0,
+    ) -> None:
+        root = zarr.create_group(path, attributes={"gates": list(names)})
+        count = len(names)
+        root.create_array("is_layer", data=np.asarray(is_layer, dtype=bool), dimension_names=("gate",))
+        holder = np.full(count, -1) if holder is None else np.asarray(holder, dtype=np.int64)
+        root.create_array("holder", data=holder, dimension_names=("gate",))
+        # −1: a row that a kill has left without its step.
+        root.create_array(
+            "step", shape=(0,), chunks=(4096,), dtype="int64", dimension_names=("step",), fill_value=_UNWRITTEN
+        )
+        for name in _columns():
+            kind = "bool" if name == "in_box" else "float32"
+            root.create_array(
+                name, shape=(0, count), chunks=(_CHUNK, count), dtype=kind, dimension_names=("step", "gate")
+            )
+        self._attach(root, flush_after)
+
+    def _attach(self, root: zarr.Group, flush_after: float) -> None:
+        self._pending: list[Record] = []
+        self._flush_after, self._flushed = flush_after, time.monotonic()
+        self._arrays: dict[str, Any] = {name: root[name] for name in [*_columns(), "step"]}
+
+    @classmethod
+    def resumed(cls, path: Path, step: int, flush_after: float = 20.0) -> History:
+        """The store of an interrupted run, to be appended to; rows later than `step` are cut off.
+
+        Raises:
+            InputError: if there is none, or one that lacks something.
+        """
+        if not path.is_dir():
+            raise InputError(f"no gate history at {path}: the run cannot be gone on with; make it anew")
+        self = cls.__new__(cls)
+        try:
+            self._attach(zarr.open_group(path, mode="r+"), flush_after)
+        except (KeyError, zarr.errors.GroupNotFoundError) as error:
+            raise InputError(f"the gate history at {path} is damaged ({error}): make the run anew") from None
+        steps = np.asarray(self._arrays["step"][:])
+        rows = int(((steps <= step) & (steps != _UNWRITTEN)).sum())
+        for array in self._arrays.values():  # a kill may have left some longer than others
+            array.resize((rows, *array.shape[1:]))
+        return self
+
+    def append(self, record: Record) -> None:
+        """Add one record; written to disk in groups."""
+        self._pending.append(record)
+        if time.monotonic() - self._flushed >= self._flush_after:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is in memory: first the values, then the steps, so that a kill in between loses rows only."""
+        self._flushed = time.monotonic()
+        if not self._pending:
+            return
+        for name in [*_columns(), "step"]:
+            values = np.asarray([getattr(record, name) for record in self._pending])
+            array = self._arrays[name]
+            array.append(values.astype(array.dtype))
+        self._pending.clear()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+
+def _columns() -> list[str]:
+    return [field.name for field in fields(Record) if field.name != "step"]
+
+
+def open_history(path: Path) -> xr.Dataset:
+    """The history of a run, with coordinates `step` and `gate`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"no gate history at {path}")
+    root = zarr.open_group(path, mode="r")
+    arrays = dict(root.arrays())
+    # A kill in the middle of a flush leaves values whose step was never written: they are left out.
+    steps = np.asarray(arrays["step"][:])
+    rows = int((steps != _UNWRITTEN).sum())
+    values = {name: (("step", "gate"), np.asarray(array[:rows])) for name, array in arrays.items() if array.ndim == 2}
+    coordinates = {"step": ("step", steps[:rows])}
+    coordinates |= {name: ("gate", np.asarray(arrays[name][:])) for name in ("is_layer", "holder")}
+    # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
+    return xr.Dataset(values, coords=coordinates | {"gate": root.attrs["gates"]})

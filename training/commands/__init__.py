@@ -1,0 +1,1 @@
+"""The command lines, one file each; `python -m training` dispatches to them."""

@@ -1,0 +1,28 @@
+"""One training run, from its settings to its last checkpoint. A step is made in `training.engine.loop`."""
+
+from training.engine.build import network_of
+from training.engine.config import PRESETS, PruneSettings, Validate, preset
+from training.engine.gate_learner import GateLearner
+from training.engine.journal import Journal
+from training.engine.live_view import LiveView
+from training.engine.loop import Hooks, Trained, Training, evaluate
+from training.engine.method import Method
+from training.engine.optimizer import ProjectedSGD, weight_optimizer
+
+__all__ = [
+    "PRESETS",
+    "GateLearner",
+    "Hooks",
+    "Journal",
+    "LiveView",
+    "Method",
+    "ProjectedSGD",
+    "PruneSettings",
+    "Trained",
+    "Training",
+    "Validate",
+    "evaluate",
+    "network_of",
+    "preset",
+    "weight_optimizer",
+]

@@ -1,0 +1,261 @@
+"""What a validation run can be told, and the presets."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from training.certificates.rules import rule as known_rule
+from training.certificates.tracker import TrackerSettings
+from training.errors import InputError
+from training.estimators import estimator as make_estimator
+
+__all__ = ["PRESETS", "WHERE", "PruneSettings", "Validate", "fingerprint", "from_plain", "plain", "preset", "what"]
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """What prune mode removes, and when.
+
+    Attributes:
+        rule: whose flags are followed, after the tracker's warm-up: box, half-plane, bilinear (units by the bilinear
+            certificate, branches by the half-plane), the half-plane with its noise bound such as "half-plane, escape ≤
+            0.1", or a plain threshold such as "θ < 0.1".
+        every: steps between two removals, a multiple of tracker.every.
+        multiple: every group of units keeps a multiple of this many.
+    """
+
+    rule: str = "bilinear"
+    every: int = 300
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rule", known_rule(self.rule).name)  # one spelling of each
+        for name in ("every", "multiple"):
+            if getattr(self, name) < 1:
+                raise InputError(f"prune.{name} must be ≥ 1; got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Train with gates; judge every pruning rule by what became of the gates it flagged, or prune by one of them."""
+
+    preset: str = "digits"
+    """Where the other settings start from: digits, cifar10-quick, cifar10-full or cifar100-full."""
+    out: Path | None = None
+    """Run folder; by default runs/PRESET-seedSEED-TIME. Must not exist."""
+
+    data: str = "digits"
+    """Data set: digits (embedded), cifar10, cifar100 or imagenet."""
+    data_folder: Path = Path("data")
+    """Where the files of the others are."""
+
+    network: str = "resnet14"
+    """Network: resnet8 to resnet110, resnet50, vgg16, vgg16-bypass, lenet-300-100 or lenet-5."""
+    width: int | None = None
+    """Units of its first layer, the others in proportion; as published by default."""
+
+    mode: Literal["shadow", "prune"] = "shadow"
+    """shadow flags gates and removes nothing, so that every rule can be judged; prune removes them as it goes."""
+    prune: PruneSettings = field(default_factory=PruneSettings)
+    """What prune mode removes, and when."""
+
+    nu: float = 0.4
+    """Pruning pressure ν ≥ 0: nats of loss one would pay for the whole network's complexity."""
+    alpha: float = 0.5
+    """Layer against unit pruning: 0 units only, 1 layers only."""
+    beta: float = 0.0
+    """What is counted: 0 multiply–accumulates, 1 parameters."""
+    theta_start: float = 0.9
+    """θ of every gate at the start."""
+
+    epochs: int = 60
+    """Passes over the training set."""
+    batch: int = 64
+    """Samples a step."""
+    optimizer: str = "sgd"
+    """Optimizer of the weights; the theory covers sgd."""
+    lr: float = 0.1
+    """Weights' learning rate at the start of the cosine schedule."""
+    momentum: float = 0.9
+    """Weights' momentum."""
+    decay: float = 5e-4
+    """Weight decay λ."""
+    gate_lr: float = 0.5
+    """Gates' learning rate; follows the same schedule."""
+    estimator: str = "mixed"
+    """Of D, for the gates' steps: mixed (of layers corrected by losses, of units for curvature), or first-order,
+    trapezoid, curvature, corrected, difference, horvitz-thompson, control and others (training.estimators)."""
+    hold: int = 0
+    """Steps at the start in which θ does not move: an untrained network needs none of its layers yet."""
+
+    tracker: TrackerSettings = field(default_factory=TrackerSettings)
+    """How couplings are measured."""
+    ungated: bool = True
+    """Also train the ungated network with the same budget."""
+
+    seed: int = 0
+    """Of initial weights, order of the data, augmentation and masks."""
+    seeds: int = 1
+    """Runs, with seeds `seed`, `seed` + 1, …, each in a folder of its own below the run folder, then pooled."""
+    jobs: int = 0
+    """How many of them at once, a process and a thread each; 0 as many as there are cores."""
+    device: str = "cpu"
+    """Torch device."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the forward pass: bf16 uses torch's autocast, for GPUs. Weights, gates and losses stay float32."""
+    compile: bool = False
+    """Let torch.compile fuse the network, for GPUs; it compiles again after each removal."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints, from which `python -m training resume RUN` goes on."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "gate_lr", "checkpoint_every"):
+            _require(name, getattr(self, name), "> 0 and finite", lambda v: 0 < v < math.inf)
+        for name in ("nu", "decay"):
+            _require(name, getattr(self, name), "≥ 0 and finite", lambda v: 0 <= v < math.inf)
+        for name in ("alpha", "beta"):
+            _require(name, getattr(self, name), "in [0, 1]", lambda v: 0 <= v <= 1)
+        _require("momentum", self.momentum, "in [0, 1)", lambda v: 0 <= v < 1)
+        _require("theta_start", self.theta_start, "in (0, 1]", lambda v: 0 < v <= 1)
+        for name in ("epochs", "batch", "seeds"):
+            _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
+        for name in ("threads", "hold", "jobs"):
+            _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
+        for name, known in (("mode", ("shadow", "prune")), ("precision", ("float32", "bf16"))):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be {' or '.join(known)}; got {getattr(self, name)!r}")
+        if self.mode == "prune" and self.prune.every % self.tracker.every:
+            raise InputError(
+                f"prune.every must be a multiple of tracker.every = {self.tracker.every}; got {self.prune.every}"
+            )
+        make_estimator(self.estimator, torch.zeros(1, dtype=torch.bool))
+        if self.hold > self.tracker.warmup:
+            raise InputError(
+                f"hold must be ≤ tracker.warmup = {self.tracker.warmup}; got {self.hold}"
+                " (a flag on a gate that cannot move yet would lead by waiting)"
+            )
+        _require("seed", self.seed, "≥ 0 and below 2⁶³ − 1", lambda v: 0 <= v < 2**63 - 1)  # torch's generators
+
+
+def _require(name: str, value: float, allowed: str, test: object) -> None:
+    if not test(value):  # type: ignore[operator]
+        raise InputError(f"{name} must be {allowed}; got {value}")
+
+
+PRESETS: dict[str, Validate] = {
+    "digits": Validate(
+        preset="digits",
+        width=8,
+        nu=2.0,
+        alpha=0.2,
+        epochs=160,
+        gate_lr=0.1,
+        hold=300,
+        tracker=TrackerSettings(warmup=300, window=90, every=30, factor=1.5),
+        prune=PruneSettings(every=60),
+    ),
+    "cifar10-quick": Validate(
+        preset="cifar10-quick",
+        data="cifar10",
+        network="resnet20",
+        epochs=8,
+        batch=128,
+        nu=1.0,
+        alpha=0.2,
+        gate_lr=1.0,
+        hold=780,
+        tracker=TrackerSettings(warmup=780, window=150, factor=1.5),
+        prune=PruneSettings(every=200),
+    ),
+}
+
+#: 200 epochs of ResNet-56, for a GPU. Settings carried over from the quick preset; not run in full yet.
+_FULL = Validate(
+    preset="cifar10-full",
+    data="cifar10",
+    network="resnet56",
+    epochs=200,
+    batch=128,
+    nu=1.0,
+    alpha=0.2,
+    gate_lr=0.1,
+    hold=3900,
+    tracker=TrackerSettings(warmup=3900, window=1000, every=50, factor=1.5),
+    prune=PruneSettings(every=1950, multiple=8),
+    device="cuda",
+    precision="bf16",
+)
+PRESETS |= {
+    "cifar10-full": _FULL,
+    "cifar100-full": replace(_FULL, preset="cifar100-full", data="cifar100"),
+}
+
+
+def preset(name: str) -> Validate:
+    """The settings of a preset.
+
+    Raises:
+        InputError: for an unknown name; the message lists the known ones.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def plain(config: Validate) -> dict[str, Any]:
+    """The settings as JSON holds them."""
+    return json.loads(json.dumps(asdict(config), default=str))
+
+
+#: Settings that say where and how fast, not what: a run may go on under others.
+WHERE = (
+    "preset",
+    "out",
+    "data_folder",
+    "seeds",
+    "jobs",
+    "device",
+    "threads",
+    "compile",
+    "checkpoint_every",
+    "ungated",
+)
+
+
+def what(config: Validate) -> dict[str, Any]:
+    """All settings on which the course of a run depends, by name; those in groups as GROUP.NAME."""
+    found: dict[str, Any] = {}
+    for name, value in _nested(config).items():
+        found |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return found
+
+
+def fingerprint(config: Validate) -> str:
+    """All settings on which the course of a run depends, as one text."""
+    return json.dumps(_nested(config), sort_keys=True)
+
+
+def _nested(config: Validate) -> dict[str, Any]:
+    return {name: value for name, value in plain(config).items() if name not in WHERE}
+
+
+def from_plain(values: dict[str, Any]) -> Validate:
+    """The settings that `plain` gave.
+
+    Raises:
+        InputError: for settings of another version, or out of range.
+    """
+    try:
+        nested = {"tracker": TrackerSettings(**values["tracker"]), "prune": PruneSettings(**values["prune"])}
+        paths = {name: values[name] and Path(values[name]) for name in ("out", "data_folder")}
+        return Validate(**(values | nested | paths))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"the settings are of another version of this package ({error})") from None

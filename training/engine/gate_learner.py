@@ -1,0 +1,202 @@
+"""What a training run does with its gates: draws masks, moves θ, measures couplings, removes what is off for good.
+
+One step, with ξ ~ Ber(θ) per sample and D̂ from the estimator:
+
+    θ ← clip(θ − lr_θ (D̂ + κ), 0, 1)
+
+In shadow mode gates at θ = 0 are probed now and then (`training.estimators.dead_gate_probes`), which changes nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from training.certificates.record import Record
+from training.certificates.rules import removable
+from training.certificates.tracker import Tracker
+from training.engine.config import Validate
+from training.engine.method import Method
+from training.engine.optimizer import ProjectedSGD, effective_step, gate_rate
+from training.errors import InputError
+from training.estimators import Corrected, Sums, estimator
+from training.estimators.dead_gate_probes import probe
+from training.gating.multiples import in_multiples
+from training.gating.removal import Shrunk
+from training.runtime.process_group import ALONE, Ranks
+from training.runtime.random_streams import stream
+
+__all__ = ["GateLearner"]
+
+
+class GateLearner(Method):
+    """The gates of one run and everything that follows them.
+
+    Args:
+        config: settings.
+        network: gated, on its device, nothing removed from it yet.
+        optimizer: of the network's weights; plain momentum SGD.
+        shape: of one image (channels, height, width).
+        ranks: the processes that train together; in each there is a learner that does the same.
+
+    Attributes:
+        network, optimizer: as given; both lose what `remove` removes.
+        gates: θ and the masks.
+        full: the complexity of the network before any removal.
+        structure: of the network as it is.
+        tracker: what measures the couplings.
+
+    Raises:
+        InputError: for an optimizer that the theory does not cover.
+    """
+
+    def __init__(
+        self,
+        config: Validate,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        shape: Sequence[int],
+        ranks: Ranks = ALONE,
+    ) -> None:
+        super().__init__(config, network, optimizer, shape, ranks, config.theta_start)
+        rate = gate_rate(optimizer, config.gate_lr)
+        step = effective_step(config.lr, config.momentum)
+        self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate, step=step)
+        self._estimator = estimator(config.estimator, self.gates.is_layer.to(config.device))
+        self._rho = self._norms()
+        self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
+        self._masks = stream("masks", config.seed, config.device)
+        self._probes = stream("probes", config.seed, config.device)
+        self._record: Record | None = None  # of the last step, if it had one
+
+    def sample(self, batch: int) -> None:
+        """Draw the masks of a step, for a batch of all processes."""
+        self.gates.sample(batch, self._masks, self.ranks.share)
+
+    def learn(
+        self,
+        losses: Float[Tensor, " share"],
+        step: int,
+        factor: float,
+        forward: Callable[[], Float[Tensor, " share"]] | None = None,
+    ) -> Record | None:
+        """Move θ and measure, after the backward pass of the mean of `losses` and before the weights move.
+
+        Args:
+            losses: of this process's samples.
+            step: number of steps done before this one.
+            factor: of the learning rate's schedule, in [0, 1].
+            forward: computes the losses again, with the masks then in place; without it nothing is probed.
+
+        Returns:
+            A record of all gates there were at first, at the end of each of the tracker's intervals.
+
+        Raises:
+            InputError: if the loss has diverged.
+        """
+        cost = self.costs()
+        masks, gradients, losses = seen = self._whole_batch(losses)
+        sums = Sums.of(masks, gradients, losses, self.gates.informative(masks))
+        difference = self._difference(masks, gradients, losses, sums)
+        every = self.config.tracker.probe_every if self.config.mode == "shadow" else 0
+        if forward is not None and every and step % every == 0:
+            probe(self.network, self.gates, *seen, forward, self.tracker.probes, self._probes, self.ranks)
+        record = self._record = self.tracker.observe(sums, cost, len(losses), factor)
+        self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
+        try:
+            self._descent.step(difference + cost)  # a held step too: it looks at every value
+        except FloatingPointError:
+            raise InputError(f"the loss diverged at step {step + 1}: lower lr = {self.config.lr}") from None
+        if record is not None and isinstance(self._estimator, Corrected):
+            rho, self._rho = self._rho, self._norms()
+            self._estimator.follow(self._rho / rho)
+        return record.spread(self.gates.origin.cpu().numpy(), self.gates.total) if record is not None else None
+
+    def _norms(self) -> Float[Tensor, " gate"]:
+        return self.gates.weight_norms()[1].clone()
+
+    def _whole_batch(
+        self, losses: Float[Tensor, " share"]
+    ) -> tuple[Float[Tensor, "batch gate"], Float[Tensor, "batch gate"], Float[Tensor, " batch"]]:
+        """Masks, ∂(mean loss)/∂ξ and losses of the samples of all processes, which so make the same of them."""
+        masks = self.gates.sampled
+        assert masks is not None  # drawn by `sample`
+        gradients = masks.grad if len(self.gates.theta) else torch.zeros_like(masks)
+        assert gradients is not None  # there was a backward pass
+        if self.ranks.size == 1:
+            return masks.detach(), gradients, losses
+        # A process's gradients are of the sum of all processes' mean losses; that of the whole batch is their mean.
+        whole = self.ranks.gather(torch.cat([masks.detach(), gradients / self.ranks.size, losses[:, None]], 1))
+        gates = masks.shape[1]
+        return whole[:, :gates], whole[:, gates:-1], whole[:, -1]
+
+    def _difference(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+        sums: Sums,
+    ) -> Float[Tensor, " gate"]:
+        """D̂ of this step."""
+        if not masks.shape[1]:
+            return gradients.sum(0)  # everything was removed
+        theta = self.gates.theta.detach()
+        if isinstance(self._estimator, Corrected):
+            return self._estimator.of(sums, len(losses)).to(theta.dtype)
+        value = self._estimator(masks, gradients, losses, theta).value.to(theta.dtype)
+        return torch.where(value.isnan(), gradients.sum(0), value)  # NaN: this batch had nothing to compare
+
+    def costs(self) -> Float[Tensor, " gate"]:
+        """κ of the gates that are there, nats of mean loss: ∂R/∂θ. A system with other prices overrides it."""
+        theta = self.gates.theta.detach()
+        return self.structure.costs(theta, self.config.nu, self.config.alpha, self.config.beta)
+
+    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        """In prune mode, what the rule allows, at its steps after the warm-up."""
+        record, config = self._record, self.config
+        if config.mode != "prune" or record is None:
+            return None
+        if record.step < config.tracker.warmup or record.step % config.prune.every:
+            return None
+        going = removable(config.prune.rule, record, self.gates.is_layer.cpu().numpy())
+        return in_multiples(going, self.gates, config.prune.multiple)
+
+    def decide(self) -> None:
+        """A gate is on where θ ≥ ½."""
+        self.gates.decide()
+
+    def follow(self, shrunk: Shrunk) -> None:
+        """The tracker and the estimator lose what the network lost."""
+        super().follow(shrunk)
+        if len(shrunk.removed):
+            self.tracker.keep(shrunk.kept, shrunk.rho_in, shrunk.rho)
+            kept = torch.as_tensor(shrunk.kept, device=self.gates.theta.device)
+            self._rho = self._norms()
+            if isinstance(self._estimator, Corrected):
+                self._estimator.keep(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of the gates; the network's and the optimizer's states are kept beside it."""
+        return super().state_dict() | {
+            "tracker": self.tracker.state_dict(),
+            "masks": self._masks.get_state(),
+            "probes": self._probes.get_state(),
+            "rho": self._rho,
+            "estimator": self._estimator.state if isinstance(self._estimator, Corrected) else None,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `Method.restore`."""
+        super().restore(state)
+        self.tracker.load_state_dict(state["tracker"])
+        self._masks.set_state(state["masks"].cpu())
+        self._probes.set_state(state["probes"].cpu())
+        self._rho = state["rho"].to(self._rho.device)
+        if isinstance(self._estimator, Corrected) and state["estimator"] is not None:
+            self._estimator.state = state["estimator"].to(self._rho.device)

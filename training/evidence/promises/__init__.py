@@ -1,0 +1,1 @@
+"""Each certificate as a promise, held against what was measured after it."""

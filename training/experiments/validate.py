@@ -1,0 +1,198 @@
+"""A validation run: a gated network, in shadow or prune mode, and the plain one beside it; then the verdict.
+
+In shadow mode nothing is removed: every rule flags, and the flags are judged by what became of the gates. In prune mode
+one rule's flags are followed. Of several processes that train together (`training.runtime.process_group`) the first
+alone writes, prints and draws.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.certificates.history import open_history
+from training.data.data_sets import Source, load
+from training.engine.build import check_length, network_of
+from training.engine.config import Validate, from_plain, plain
+from training.engine.follower import Follower
+from training.engine.journal import Journal
+from training.engine.listeners import Listeners
+from training.engine.live_view import LiveView
+from training.engine.loop import Trained, Training
+from training.engine.optimizer import weight_optimizer
+from training.errors import InputError
+from training.evidence.audit import audit
+from training.gating.gates import Gates
+from training.reports.gate_paths import gate_paths
+from training.reports.text import print_result, report
+from training.runtime.atomic_files import write_atomically
+from training.runtime.environment import environment
+from training.runtime.process_group import ALONE, Ranks
+from training.runtime.progress import Progress
+from training.runtime.run_folder import RunFolder, settings_in
+
+__all__ = ["checked", "default_folder", "resume", "validate"]
+
+
+def validate(config: Validate, draw: bool = True) -> Path | None:
+    """Make a run and return its folder; None in processes that train along.
+
+    Everything that can be wrong with the input is looked at before anything is written.
+
+    Args:
+        config: settings.
+        draw: also draw the run's picture.
+
+    Raises:
+        InputError: for bad settings, missing or broken data, or an existing run folder.
+    """
+    with Ranks.of_environment(config.device) as ranks:
+        dataset = checked(config, ranks)
+        if not ranks.first:
+            _train_along(config, dataset, ranks)
+            return None
+        with RunFolder(config.out or default_folder(config)) as folder:
+            folder.json("config.json", plain(config))
+            folder.json("environment.json", environment() | {"data": dataset.provenance})
+            return _complete(config, dataset, folder, ranks, draw)
+
+
+def resume(path: Path, draw: bool = True) -> Path | None:
+    """Go on with an interrupted run, from its last checkpoint, and return its folder.
+
+    On the CPU, with the same machine, versions and threads, it ends bit for bit as it would have without the
+    interruption. A finished run is left as it is, its table printed. The number of processes may be another one.
+
+    Raises:
+        InputError: for a folder without a run, with those of many seeds or of another system, a run at which another
+            process works, or data that have changed.
+    """
+    config = from_plain(settings_in(path))
+    if (path / "method.json").exists():
+        raise InputError(f"run folder {path} is part of a comparison: go on with it by python -m training compare")
+    if config.seeds > 1:
+        raise InputError(f"run folder {path} must hold one run; it holds those of {config.seeds} seeds")
+    with Ranks.of_environment(config.device) as ranks:
+        if not ranks.first:
+            _train_along(config, checked(config, ranks), ranks)
+            return None
+        with RunFolder(path, existing=True) as folder:
+            dataset = checked(config, ranks)
+            here = environment()
+            first = folder.read("environment.json") or here
+            if first.get("data", dataset.provenance) != dataset.provenance:
+                raise InputError(
+                    f"data must be those that the run began with, {first['data']}; got {dataset.provenance}"
+                )
+            if _missing(config, folder.read("table.json") or {}):
+                folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
+            return _complete(config, dataset, folder, ranks, draw)
+
+
+def checked(config: Validate, ranks: Ranks = ALONE) -> Source:
+    """The data set, after a look at all settings.
+
+    Raises:
+        InputError: for the first that is wrong.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    ranks.check_batch(config.batch)
+    dataset = load(config.data, config.data_folder, device=ranks.device)
+    ranks.agree("settings and data", json.dumps(plain(config)), dataset.provenance)
+    network = network_of(config, dataset)
+    weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
+    Gates(network)  # type: ignore[arg-type]
+    check_length(config, dataset)
+    return dataset
+
+
+def _complete(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, draw: bool) -> Path:
+    """Do what of the run is not done yet, and print what came out."""
+    result = folder.read("table.json") or {}
+    missing = _missing(config, result)
+    ranks.hand_out(missing)
+    if "gated" in missing:
+        result = _gated_result(config, dataset, folder, ranks)
+        _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
+    if "ungated" in missing:
+        result["ungated"] = asdict(_train(config, dataset, folder, ranks, "ungated")[1])
+        _write(folder, result)
+    print_result(result)  # before the figure: should it fail, the table has been seen
+    if draw and missing:
+        _draw(folder.path)
+    return folder.path
+
+
+def _missing(config: Validate, result: dict[str, Any]) -> list[str]:
+    """The networks that are still to be trained."""
+    return [name for name in ("gated", "ungated")[: 1 + config.ungated] if name not in result]
+
+
+def _write(folder: RunFolder, result: dict[str, Any]) -> None:
+    folder.json("table.json", result)
+    write_atomically(folder.path / "report.md", report(result).encode())
+
+
+def _train(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, name: str) -> tuple[Training, Trained]:
+    """Train the gated or the ungated network, from its last checkpoint if there is one."""
+    training = _training(config, dataset, ranks, name)
+    view = LiveView(training)
+    with Progress(name, training.steps) as progress, Journal(folder, name, training, progress) as journal:
+        progress.show(view)
+        return training, training.run(progress, Listeners(journal, view))
+
+
+def _train_along(config: Validate, dataset: Source, ranks: Ranks) -> None:
+    """What `_complete` is in the other processes."""
+    for name in ranks.hand_out(None):
+        training = _training(config, dataset, ranks, name)
+        with Progress(name, training.steps, quiet=True) as progress, Follower(training) as follower:
+            training.run(progress, follower)
+
+
+def _training(config: Validate, dataset: Source, ranks: Ranks, name: str) -> Training:
+    here = replace(config, device=str(ranks.device))
+    return Training(here, network_of(here, dataset), dataset, name == "gated", ranks=ranks)
+
+
+def _gated_result(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
+    training, trained = _train(config, dataset, folder, ranks, "gated")
+    assert training.learner is not None
+    history = open_history(folder.path / "gates.zarr").load()
+    folder.json("gate_paths.json", gate_paths(history, config.tracker.warmup))
+    result = {
+        "preset": config.preset,
+        "mode": config.mode,
+        "data": dataset.provenance,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "steps": trained.steps,
+        "warmup": config.tracker.warmup,
+        "settings": plain(config),
+        "gated": asdict(trained) | training.learner.counts(),
+        "command": folder.read("environment.json")["command"],
+    }
+    if config.mode == "shadow":
+        tables = audit(history, config.tracker.warmup)
+        result |= {kind: [asdict(row) for row in rows] for kind, rows in tables.items()}
+    return result
+
+
+def default_folder(config: Validate) -> Path:
+    """runs/PRESET-seedSEED-TIME, or runs/PRESET-seedsFIRST-LAST-TIME."""
+    seeds = f"seeds{config.seed}-{config.seed + config.seeds - 1}" if config.seeds > 1 else f"seed{config.seed}"
+    return Path("runs") / f"{config.preset}-{seeds}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _draw(folder: Path) -> None:
+    """Ask `figures` for the run's picture: through its command, since training imports nothing of figures."""
+    if subprocess.run([sys.executable, "-m", "figures", "gate_paths", "--run", str(folder)]).returncode:
+        raise InputError(f"run {folder} is complete, but its figure could not be drawn (see above)")

@@ -1,0 +1,166 @@
+"""What a network offers to gate: the sites of the masks, its unit groups and its residual branches.
+
+A network that can be gated names its sites and returns two lists, `unit_groups` and `branches`. Both are made anew from
+the modules present, so that after a removal (`training.gating.removal`) they name what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from training.errors import InputError
+from training.gating.masked_ops import masked, masked_add_relu, masked_relu
+
+__all__ = ["Branch", "GateSite", "Gated", "Norm", "Removable", "UnitGroup", "Weighted", "check_group"]
+
+Weighted: TypeAlias = nn.Conv2d | nn.Linear
+Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+class GateSite(nn.Module):
+    """Multiplies its input's channels (or its whole input, `count` = 1) by the current masks.
+
+    Without masks (`mask is None`) it passes its input through untouched: the plain network. `relu` and `add_relu`
+    do the same together with the operations beside it, in fewer passes over memory.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.mask: Tensor | None = None  # [batch or 1, count]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` [batch, channels, ...] times the masks."""
+        return x if self.mask is None else masked(x, self.mask)
+
+    def relu(self, x: Tensor, inplace: bool = False) -> Tensor:
+        """`site(relu(x))`; if `inplace`, `x` may be overwritten."""
+        return F.relu(x, inplace) if self.mask is None else masked_relu(x, self.mask)
+
+    def add_relu(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """`relu(shortcut + site(x))`, a new tensor."""
+        return F.relu(shortcut + x, inplace=True) if self.mask is None else masked_add_relu(shortcut, x, self.mask)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Copies and pickles carry no masks: these belong to one step, and are part of its graph."""
+        return self.__dict__ | {"mask": None}
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """A residual block that can lose its branch."""
+
+    def remove_branch(self) -> None:
+        """Drop the branch's modules for good; from now on the block is its shortcut."""
+        ...
+
+
+@dataclass(frozen=True)
+class UnitGroup:
+    """The gated output channels of one layer.
+
+    The masks are applied where the consumer reads them, after normalisation and activation: nothing between site and
+    consumer may turn zero into something else, so that a masked unit is one that is not there.
+
+    Attributes:
+        name: of the group, unique in the network, and the same after a removal.
+        site: where the masks are applied.
+        producer: convolution or dense layer whose outputs are the units.
+        norm: its normalisation; with one, the fan-in norm of a unit is that of its scale and shift, since the
+            producer's own scale is undone by the normalisation. None: the producer's weights and bias count.
+        consumer: convolution or dense layer that reads the units, or several; a unit's fan-out weights are its
+            slices of them. A dense layer after a flattened convolution reads each unit in several columns.
+        branch: name of the gated branch that the units lie in, if any: they act only while it is on.
+    """
+
+    name: str
+    site: GateSite
+    producer: Weighted
+    norm: Norm | None
+    consumer: Weighted | tuple[Weighted, ...]
+    branch: str | None = None
+
+    @property
+    def consumers(self) -> tuple[Weighted, ...]:
+        """All layers that read the units."""
+        return self.consumer if isinstance(self.consumer, tuple) else (self.consumer,)
+
+    def fan_in_norm(self) -> Float[Tensor, " unit"]:
+        """ρ_in of each unit."""
+        if self.norm is not None:
+            return torch.hypot(self.norm.weight, self.norm.bias)
+        square = self.producer.weight.flatten(1).square().sum(1)
+        return torch.sqrt(square if self.producer.bias is None else square + self.producer.bias.square())
+
+    def fan_out_norm(self) -> Float[Tensor, " unit"]:
+        """ρ_out of each unit."""
+        # [out, units · columns, …] → [unit, everything that reads it]
+        slices = [c.weight.unflatten(1, (self.site.count, -1)).transpose(0, 1).flatten(1) for c in self.consumers]
+        return torch.cat(slices, 1).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The gated nonlinear branch of one residual block.
+
+    Attributes:
+        name: of the branch, unique in the network, and the same after removals elsewhere.
+        site: where the mask is applied.
+        norm: the branch's last normalisation. Its scale and shift are the gate's weights w: the branch is linear
+            in them, and the convolution before it has no scale of its own.
+        block: the module that holds the branch and can drop it. None: the module that holds the site is the block,
+            and the branch cannot be removed.
+        shortcut: the part of the block that is not in the branch, where it has layers (a projection).
+    """
+
+    name: str
+    site: GateSite
+    norm: Norm
+    block: Removable | None = None
+    shortcut: nn.Module | None = None
+
+    def weight_norm(self) -> Float[Tensor, ""]:
+        """ρ = ‖(scale, shift)‖."""
+        return torch.cat([self.norm.weight, self.norm.bias]).norm()
+
+
+@runtime_checkable
+class Gated(Protocol):
+    """A network that can be gated."""
+
+    def unit_groups(self) -> Sequence[UnitGroup]:
+        """Its unit groups, in order of execution."""
+        ...
+
+    def branches(self) -> Sequence[Branch]:
+        """Its gated residual branches, in order of execution."""
+        ...
+
+
+def check_group(group: UnitGroup) -> None:
+    """Refuse a group whose layers do not fit its site.
+
+    Raises:
+        InputError: naming the group and what its layers must be.
+    """
+    count = group.site.count
+    made = group.producer.weight.shape[0]
+    normalised = group.norm.num_features if group.norm is not None else count
+    if not made == normalised == count:
+        raise InputError(f"site of group {group.name!r} must gate all {made} outputs of its layer; got {count} units")
+    for layer in (group.producer, *group.consumers):
+        if isinstance(layer, nn.Conv2d) and layer.groups != 1:
+            raise InputError(
+                f"layers of group {group.name!r} must be ungrouped convolutions; got {layer.groups} groups"
+            )
+    for consumer in group.consumers:
+        if consumer.weight.shape[1] % count:
+            inputs = consumer.weight.shape[1]
+            raise InputError(f"units of group {group.name!r} must divide the consumer's {inputs} inputs; got {count}")

@@ -1,0 +1,5 @@
+"""Dynamic channel masking: a remaining ratio a convolution, learned in turn with the weights (arXiv 2010.12021)."""
+
+from training.methods.channel_masking.system import ChannelMasking
+
+__all__ = ["ChannelMasking"]

@@ -1,0 +1,65 @@
+"""The structure before and after, layer by layer: how many units each group had, and how many are on at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.reports.html.elements import element
+from training.reports.html.runs import PageRun
+
+__all__ = ["LayerKept", "bars", "group_of", "layers_kept"]
+
+
+@dataclass(frozen=True)
+class LayerKept:
+    """One group of units, or one branch.
+
+    Attributes:
+        name: of the group or branch.
+        is_branch: which of the two.
+        before: gates at first.
+        after: of them with θ ≥ ½ at the last record.
+    """
+
+    name: str
+    is_branch: bool
+    before: int
+    after: int
+
+
+def group_of(gate: str) -> str:
+    """The group in which a gate lies, by its name.
+
+    Example:
+        >>> group_of("block0.units[3]"), group_of("block0.branch")
+        ('block0.units', 'block0.branch')
+    """
+    return gate.rpartition("[")[0] or gate
+
+
+def layers_kept(run: PageRun) -> list[LayerKept]:
+    """All groups and branches, in the order of the gates."""
+    found: dict[str, LayerKept] = {}
+    for gate, is_layer, theta in zip(run.paths["gates"], run.paths["is_layer"], run.paths["theta"][-1], strict=True):
+        name = group_of(gate)
+        known = found.get(name, LayerKept(name, is_layer, 0, 0))
+        found[name] = LayerKept(name, is_layer, known.before + 1, known.after + (theta >= 0.5))
+    return list(found.values())
+
+
+def bars(run: PageRun) -> str:
+    """The groups and branches as rows with a bar each: its length what there was, the filled part what is on."""
+    kept = layers_kept(run)
+    most = max(layer.before for layer in kept)
+    rows = []
+    for layer in kept:
+        count = ("on" if layer.after else "off") if layer.is_branch else f"{layer.before} → {layer.after}"
+        whole, on = (
+            100 * number / (layer.before if layer.is_branch else most) for number in (layer.before, layer.after)
+        )
+        bar = f'<span class="bar" style="width:{whole:.1f}%"></span><span class="on" style="width:{on:.1f}%"></span>'
+        kind = "branch" if layer.is_branch else "units"
+        cells = element("th", layer.name, scope="row") + f'<td class="bars {kind}">{bar}</td>' + element("td", count)
+        rows.append(f"<tr>{cells}</tr>")
+    head = '<thead><tr><th scope="col">layer</th><th scope="col"></th><th scope="col">before → after</th></tr></thead>'
+    return f'<table class="layers">{head}<tbody>{"".join(rows)}</tbody></table>'

@@ -1,0 +1,145 @@
+"""A run's folder: configuration, environment, scalars, histories, checkpoint, results.
+
+config.json       what was asked for
+environment.json  versions, machine, git commit, command
+scalars.jsonl     one JSON object a line, appended as training goes
+gates.zarr        gate histories
+checkpoints/      the last states of the run, from which it can be resumed
+gate_paths.json   gate paths, small enough to keep beside the table
+table.json        what came out
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from training.errors import InputError
+from training.runtime.atomic_files import read_json, write_atomically, write_json
+from training.runtime.checkpoints import Checkpoints
+
+__all__ = ["RunFolder", "settings_in"]
+
+
+_LOCK = ".lock"
+
+
+class RunFolder:
+    """A run's folder: made new, or that of an interrupted run. One process at a time.
+
+    Args:
+        path: new: must not exist, or be an empty folder. Existing: holds the settings of a run.
+        existing: which of the two is meant.
+
+    Raises:
+        InputError: if there is something in the way, nothing to go on with, another process at work in it, or the
+            folder cannot be made or written to.
+    """
+
+    def __init__(self, path: Path, *, existing: bool = False) -> None:
+        if existing:
+            settings_in(path)
+        elif path.exists() and (not path.is_dir() or _begun(path)):
+            ways = "choose another --out, or remove it"
+            if (path / "config.json").is_file():
+                ways = f"choose another --out, remove it, or go on with it by python -m training resume '{path}'"
+            raise InputError(f"run folder {path} exists already: {ways}")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"run folder {path} cannot be made ({error.strerror}): choose another --out") from error
+        if not os.access(path, os.W_OK):
+            raise InputError(f"run folder {path} cannot be written to: choose another --out")
+        self.path = path
+        self._lock = _locked(path / _LOCK)
+
+    def json(self, name: str, value: Any) -> None:
+        """Write `name` as JSON."""
+        write_json(self.path / name, value)
+
+    def read(self, name: str) -> Any:
+        """What `name` holds as JSON; see `read_json`."""
+        return read_json(self.path / name)
+
+    def scalars(self, **values: object) -> None:
+        """Append one line to scalars.jsonl."""
+        with (self.path / "scalars.jsonl").open("a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def cut_scalars(self, network: str, step: int, epoch: int) -> None:
+        """Forget a network's lines of later than `step` or `epoch`, and a line that a kill left unfinished.
+
+        Args:
+            network: "gated" or "ungated".
+            step: steps done.
+            epoch: epochs done; the last step of an epoch is before its end, and the epoch's line is written after it.
+        """
+        path = self.path / "scalars.jsonl"
+        if not path.exists():
+            return
+        whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        kept = []
+        for number, line in enumerate(whole, 1):
+            try:
+                values = json.loads(line)
+                earlier = values["step"] <= step and values.get("epoch", 0) <= epoch
+                if values["network"] != network or earlier:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"{path} is damaged in line {number}: remove the line") from None
+        write_atomically(path, "".join(kept).encode())
+
+    def checkpoints(self, network: str, warn: Callable[[str], None] = print) -> Checkpoints:
+        """Those of the gated or the ungated network."""
+        return Checkpoints(self.path / "checkpoints", network, warn)
+
+    def discard(self, name: str) -> None:
+        """Remove a file or folder of the run, if it is there."""
+        path = self.path / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let other processes in."""
+        self._lock.close()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def settings_in(path: Path) -> Any:
+    """What the run in this folder was asked for, as JSON holds it.
+
+    Raises:
+        InputError: for a folder without a run.
+    """
+    found = read_json(path / "config.json")
+    if found is None:
+        raise InputError(f"run folder {path} holds no config.json: nothing to go on with")
+    return found
+
+
+def _begun(path: Path) -> bool:
+    """Whether a folder holds anything but what a process that was killed at its start leaves."""
+    return any(entry.name != _LOCK and entry.suffix != ".partial" for entry in path.iterdir())
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """A file held until it is closed or the process ends, however it ends."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise InputError(f"run folder {path.parent} is in use by another process") from None
+    return file
