@@ -34,7 +34,7 @@ import training.experiments.validate
 from benchmarks import record
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
-from training.engine.config import PruneSettings, Validate
+from training.engine.config import PruneSettings, RunConfig
 from training.engine.gate_learner import GateLearner
 from training.engine.loop import Training
 from training.experiments.validate import resume, validate
@@ -59,8 +59,8 @@ class Kills:
     """Folder for the result file."""
 
 
-def config(out: Path) -> Validate:
-    return Validate(
+def config(out: Path) -> RunConfig:
+    return RunConfig(
         out=out,
         network="resnet8",
         width=8,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.data.data_sets import DataError, batches, load_cifar10
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.gate_learner import GateLearner
 from training.engine.optimizer import weight_optimizer
 from training.networks import build
@@ -56,7 +56,7 @@ class Step:
     def __init__(self, name: str, gated: bool, device: str = "cpu") -> None:
         torch.manual_seed(0)
         # Gates that move slowly: all steps have about the same masks.
-        self.config = Validate(data="cifar10", batch=128, lr=0.01, gate_lr=1e-4, device=device)
+        self.config = RunConfig(data="cifar10", batch=128, lr=0.01, gate_lr=1e-4, device=device)
         self.network = build(name, 3, 10).to(device, memory_format=torch.channels_last).train()
         self.optimizer = weight_optimizer(
             "sgd", self.network, lr=self.config.lr, momentum=self.config.momentum, decay=self.config.decay

@@ -49,9 +49,9 @@ def draw(results: Path) -> Figure:
     paths, table = read(results / "gate_paths.json"), read(results / "table.json")
     rho, theta = np.asarray(paths["rho"], dtype=float), np.asarray(paths["theta"], dtype=float)  # [step, gate]
     ended, steps = np.asarray(paths["ended"]), np.asarray(paths["steps"])
-    is_layer, flag = np.asarray(paths["is_layer"]), np.asarray(paths["certified"])
+    is_branch, flag = np.asarray(paths["is_layer"]), np.asarray(paths["certified"])
     drawing, panels = figure(columns=2, height=3.2, sharey=True)
-    for axes, chosen, kind in zip(panels, (~is_layer, is_layer), ("unit", "layer"), strict=True):
+    for axes, chosen, kind in zip(panels, (~is_branch, is_branch), ("unit", "layer"), strict=True):
         _panel(axes, steps, rho[:, chosen], theta[:, chosen], flag[chosen], ended[chosen])
         axes.set(xlabel=f"weight norm ρ of the {kind}", ylim=(-0.02, 1.02))
         axes.set_title(_verdict(table, kind, int(chosen.sum())))

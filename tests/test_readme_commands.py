@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dynamics.commands.arguments import parse
-from training.engine.config import Validate, preset
+from training.engine.config import RunConfig, preset
 from training.experiments.compare import Compare
 from training.experiments.compare.settings import comparison
 from training.methods.after_training import AfterTraining
@@ -16,7 +16,7 @@ from training.methods.registry import SYSTEMS, TARGETS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"-m training ((?:validate|compare) [^#`\n]*)", README)))
-KINDS = {"validate": (Validate, preset), "compare": (Compare, comparison)}
+KINDS = {"validate": (RunConfig, preset), "compare": (Compare, comparison)}
 
 
 def test_there_are_some():

@@ -8,12 +8,12 @@ from pathlib import Path
 
 def _validate(arguments: list[str]) -> None:
     from dynamics.commands.arguments import parse
-    from training.engine.config import Validate, preset
+    from training.engine.config import RunConfig, preset
     from training.experiments.seeds import validate_seeds
     from training.experiments.validate import validate
 
-    chosen = preset(_preset_name(arguments, Validate.preset))
-    config = parse(Validate, "python -m training validate", arguments, chosen)
+    chosen = preset(_preset_name(arguments, RunConfig.preset))
+    config = parse(RunConfig, "python -m training validate", arguments, chosen)
     _conclude(validate(config) if config.seeds == 1 else validate_seeds(config))
 
 
@@ -22,11 +22,11 @@ def _conclude(folder: Path | None) -> None:
     if folder is None:
         return
     print(f"run folder: {folder}")
-    from training.engine.config import from_plain
+    from training.engine.config import from_json
     from training.evidence.conclusion import judge_run
     from training.runtime.run_folder import settings_in
 
-    config = from_plain(settings_in(folder))
+    config = from_json(settings_in(folder))
     if config.mode == "shadow" and config.seeds == 1:  # many seeds have been judged together
         judge_run(folder)
 

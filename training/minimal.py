@@ -38,7 +38,7 @@ from dynamics import BilinearGate, LinearGate
 from dynamics.models.complexity import Layer, Structure
 from training.certificates.fates import ALIVE, DEAD, REVIVED
 from training.data.data_sets import batches, load_digits, test_batches
-from training.engine.config import Validate, preset
+from training.engine.config import RunConfig, preset
 from training.engine.optimizer import cosine, rate_of
 from training.evidence.audit import Row, as_text
 from training.runtime.progress import Progress
@@ -77,8 +77,8 @@ class Network(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         units, layers = sum(self.sizes), torch.arange(len(self.sizes))
-        self.is_layer = torch.arange(units + len(layers)) >= units
-        self.holder = units + torch.cat([layers.repeat_interleave(torch.tensor(self.sizes)), layers])  # its branch
+        self.is_branch = torch.arange(units + len(layers)) >= units
+        self.parent = units + torch.cat([layers.repeat_interleave(torch.tensor(self.sizes)), layers])  # its branch
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
         """Images [batch, 1, 8, 8] and masks [batch or 1, gate] → logits."""
@@ -122,8 +122,8 @@ class Difference:
     difference in mean losses, unbiased but noisy, says beyond that: for layers only, whose losses are less quadratic.
     """
 
-    def __init__(self, is_layer: Tensor) -> None:
-        self.is_layer, self.past = is_layer, torch.zeros(3, len(is_layer), dtype=torch.double)
+    def __init__(self, is_branch: Tensor) -> None:
+        self.is_branch, self.past = is_branch, torch.zeros(3, len(is_branch), dtype=torch.double)
 
     def __call__(self, count: Tensor, slope: Tensor, loss: Tensor, batch: int) -> Tensor:
         """D̂ [gate], from number, mean slope and mean loss of each side. Where nothing acts it is 0."""
@@ -132,7 +132,7 @@ class Difference:
         fresh = torch.stack([slope[1] - slope[0], loss[1] - loss[0] - slope.mean(0), torch.ones_like(weight)])
         self.past = 0.99 * self.past + weight * fresh
         curvature, rest = (self.past[:2] / self.past[2]).nan_to_num(nan=0.0)
-        mean = (count * slope).sum(0) / acting - (count[1] / acting - 0.5) * curvature + rest * self.is_layer
+        mean = (count * slope).sum(0) / acting - (count[1] / acting - 0.5) * curvature + rest * self.is_branch
         return mean * count.sum(0) / batch
 
     def follow(self, ratio: Tensor) -> None:
@@ -140,7 +140,7 @@ class Difference:
         self.past[:2] *= ratio.double().square()
 
 
-def pull(seen: Sequence[tuple[Tensor, Tensor, Tensor]], is_layer: Tensor) -> Tensor:
+def pull(seen: Sequence[tuple[Tensor, Tensor, Tensor]], is_branch: Tensor) -> Tensor:
     """How strongly the loss held each gate up in an interval: the largest of −D, −slope at ξ=1 and −slope at ξ=0.
 
     D ≥ −pull and ⟨∇_w D, w⟩ = slope at ξ=1 ≥ −pull are what the theory asks for; the slope at ξ=0 says what becomes
@@ -149,16 +149,16 @@ def pull(seen: Sequence[tuple[Tensor, Tensor, Tensor]], is_layer: Tensor) -> Ten
     count, slope, loss = (torch.stack(parts) for parts in zip(*seen, strict=True))  # [step, side, gate]
     weight = count.prod(1) / count.sum(1).clamp_min(1)  # compare within each step, then average by information
     by_losses, by_slopes = (weight * (loss[:, 1] - loss[:, 0])).sum(0), (weight * slope.mean(1)).sum(0)
-    difference = torch.where(is_layer, by_losses, by_slopes) / weight.sum(0)
+    difference = torch.where(is_branch, by_losses, by_slopes) / weight.sum(0)
     enough = count.sum(0) >= 32
     off, on = torch.where(enough, (count * slope).sum(0) / count.sum(0), math.nan)
     strongest = torch.stack([torch.where(enough.all(0), difference, math.nan), off, on]).nan_to_num(nan=0.0).amin(0)
     return torch.where(off.isnan(), math.inf, -strongest.clamp_max(0))
 
 
-def flags(s: Validate, network: Network, theta: Tensor, cost: Tensor, window: Sequence[Tensor]) -> dict[str, Tensor]:
+def flags(s: RunConfig, network: Network, theta: Tensor, cost: Tensor, window: Sequence[Tensor]) -> dict[str, Tensor]:
     """Which gates [gate] each rule would remove now. `window`: η̂ of the last intervals, [bound, gate] each."""
-    unit, state, (rho_in, rho) = ~network.is_layer, theta.double(), (n.double() for n in network.weight_norms())
+    unit, state, (rho_in, rho) = ~network.is_branch, theta.double(), (n.double() for n in network.weight_norms())
     linear, bilinear = s.tracker.factor * torch.stack([*window]).amax(0)  # the bounds on η
     ode = {"decay": s.decay, "rate": rate_of(s.gate_lr, lr=s.lr, momentum=s.momentum)}  # λ and r
     gate = LinearGate(coupling=linear, cost=cost, **ode)
@@ -167,7 +167,7 @@ def flags(s: Validate, network: Network, theta: Tensor, cost: Tensor, window: Se
     found["bilinear"] = found["half-plane"].clone()  # for branches, which have no second norm
     found["bilinear"][unit] = product.certified(rho_in[unit], rho[unit], state[unit])
     found |= {f"θ < {level:g}": theta < level for level in (0.5, 0.1, 0.05, 0.01)}
-    with_branch = (cost > 0)[None] & torch.stack([*found.values()])[:, network.holder]
+    with_branch = (cost > 0)[None] & torch.stack([*found.values()])[:, network.parent]
     return dict(zip(found, torch.stack([*found.values()]) | with_branch, strict=True))
 
 
@@ -189,16 +189,16 @@ def judge(rule: str, steps: Sequence[int], flagged: Tensor, paths: Tensor) -> Ro
     return Row(rule, **counts, lead=statistics.median(leads) if leads else None)
 
 
-def shadow_run(s: Validate) -> dict[str, Any]:
+def shadow_run(s: RunConfig) -> dict[str, Any]:
     """Train on the digits; the table's rows for units and layers, accuracy and size of what was found, paths of θ."""
     data, order, coins, _ = load_digits(), stream("order", s.seed), stream("masks", s.seed), torch.manual_seed(s.seed)
     network = Network(s.width or 16, int(s.network.removeprefix("resnet")))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    is_layer, structure = network.is_layer, network.structure()
-    theta = torch.full(is_layer.shape, s.theta_start)
+    is_branch, structure = network.is_branch, network.structure()
+    theta = torch.full(is_branch.shape, s.theta_start)
     cost = structure.costs(theta, s.nu, s.alpha, s.beta)  # κ; constant: no two groups of units meet in a basic block
     optimizer = torch.optim.SGD(network.parameters(), s.lr, s.momentum, weight_decay=s.decay)
-    worth, rho, seen, etas, records = Difference(is_layer), network.weight_norms()[1], [], [], []
+    worth, rho, seen, etas, records = Difference(is_branch), network.weight_norms()[1], [], [], []
     step, total = 0, s.epochs * (len(data.train_labels) // s.batch)
     progress, window = Progress("training", total), -(-s.tracker.window // s.tracker.every)  # in intervals
     while step < total:
@@ -210,14 +210,14 @@ def shadow_run(s: Validate) -> dict[str, Any]:
             losses.mean().backward()
             assert masks.grad is not None  # ∂(mean loss)/∂ξ
             xi, slopes, loss = masks.detach().double(), masks.grad.double() * s.batch, losses.detach().double()[:, None]
-            acting = (xi[:, network.holder] > 0) | is_layer  # a unit acts only where its branch is on
+            acting = (xi[:, network.parent] > 0) | is_branch  # a unit acts only where its branch is on
             seen.append((*sides(xi, slopes, acting), sides(xi, loss, acting)[1]))
             before, slope = theta.clone(), worth(*seen[-1], s.batch).float() + cost
             # θ ← clip(θ − lr_θ (D̂ + κ), 0, 1), after some steps of standing still; W by momentum SGD, below
             theta.sub_(slope, alpha=s.gate_lr * schedule if step > s.hold else 0.0).clamp_(0, 1)
             if step % s.tracker.every == 0:
                 last, (rho_in, rho) = rho, network.weight_norms()
-                eta = pull(seen, is_layer) / rho.double()
+                eta = pull(seen, is_branch) / rho.double()
                 etas.append(torch.stack([eta, eta / rho_in.double()]))  # of the linear and of the bilinear bound
                 records.append((step, before, flags(s, network, before, cost.double(), etas[-window:])))
                 worth.follow(rho / last)
@@ -229,12 +229,12 @@ def shadow_run(s: Validate) -> dict[str, Any]:
     steps, thetas, marked = zip(*records, strict=True)
     paths, late = torch.stack(thetas), torch.tensor(steps)[:, None] >= s.tracker.warmup  # before it no rule may flag
     flagged = {rule: torch.stack([each[rule] for each in marked]) & late for rule in marked[0]}
-    units = [judge(rule, steps, flag[:, ~is_layer], paths[:, ~is_layer]) for rule, flag in flagged.items()]
+    units = [judge(rule, steps, flag[:, ~is_branch], paths[:, ~is_branch]) for rule, flag in flagged.items()]
     del flagged["bilinear"]  # a branch has no second norm
-    layers = [judge(rule, steps, flag[:, is_layer], paths[:, is_layer]) for rule, flag in flagged.items()]
-    on, holder = theta >= 0.5, network.holder  # the network that was found: every gate on or off
-    on &= torch.zeros_like(theta).index_add(0, holder, (on & ~is_layer).float())[holder] > 0  # no branch without units
-    on &= on[holder]  # no unit without its branch
+    layers = [judge(rule, steps, flag[:, is_branch], paths[:, is_branch]) for rule, flag in flagged.items()]
+    on, parent = theta >= 0.5, network.parent  # the network that was found: every gate on or off
+    on &= torch.zeros_like(theta).index_add(0, parent, (on & ~is_branch).float())[parent] > 0  # no branch without units
+    on &= on[parent]  # no unit without its branch
     with torch.no_grad():
         right = sum(int((network.eval()(x, on[None].float()).argmax(1) == y).sum()) for x, y in test_batches(data))
     found = {"units": units, "layers": layers, "theta": paths, "accuracy": right / len(data.test_labels)}

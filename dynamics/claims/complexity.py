@@ -83,8 +83,8 @@ def slow_count(structure: Structure, kind: Kind, xi: tuple[int, ...]) -> int:
 
 def slow_charge(structure: Structure, xi: tuple[int, ...], nu: float, alpha: float, beta: float) -> float:
     """What R charges for one mask, from its definition: units with all layers on, and layers with all units on."""
-    for_units = tuple(1 if layer else x for x, layer in zip(xi, structure.is_layer, strict=True))
-    for_layers = tuple(x if layer else 1 for x, layer in zip(xi, structure.is_layer, strict=True))
+    for_units = tuple(1 if layer else x for x, layer in zip(xi, structure.is_branch, strict=True))
+    for_layers = tuple(x if layer else 1 for x, layer in zip(xi, structure.is_branch, strict=True))
 
     def share(mask: tuple[int, ...]) -> float:
         macs, parameters = (

@@ -112,7 +112,7 @@ class Structure:
         gates: G, the number of gates.
         unit_slices: group name → its gates.
         branch_index: branch name → its gate.
-        is_layer: for each gate, whether it is a layer gate. [G]
+        is_branch: for each gate, whether it is a layer gate. [G]
         names: for each gate, a readable name.
         total_macs, total_parameters: counts of this structure with every gate open.
         full_macs, full_parameters: what C is divided by; the same, unless this is what is left of a larger network.
@@ -152,7 +152,7 @@ class Structure:
             group: slice(*ends_) for group, ends_ in zip(self.units, itertools.pairwise(ends), strict=True)
         }
         self.branch_index = {branch: ends[-1] + i for i, branch in enumerate(self.branches)}
-        self.is_layer = np.arange(self.gates) >= ends[-1]
+        self.is_branch = np.arange(self.gates) >= ends[-1]
         self.names = [f"{group}[{i}]" for group, count in self.units.items() for i in range(count)]
         self.names += list(self.branches)
 

@@ -17,7 +17,7 @@ from figures.registry import REGISTRY, ROOT
 from figures.results import NotThereError, read
 from figures.style import SERIES, WIDTH, figure, save
 from training.certificates.tracker import TrackerSettings
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.experiments.validate import validate
 
 #: Figures that simulate for some seconds, and portraits drawn by the code of another: `make figures` draws them.
@@ -38,7 +38,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     tracker = TrackerSettings(warmup=10, window=10, every=5)
     return validate(
-        Validate(
+        RunConfig(
             out=folder, network="resnet8", width=1, epochs=1, batch=32, ungated=False, tracker=tracker, gate_lr=2.0
         )
     )

@@ -12,7 +12,7 @@ from figures.registry import ROOT
 from figures.results import NotThereError, read
 from figures.runs import read_runs
 from training.certificates.tracker import TrackerSettings
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.evidence.growth import HEADROOMS
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
@@ -28,7 +28,7 @@ def pooled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pooled")
     tracker = TrackerSettings(warmup=10, window=10, every=2)
     short = {"network": "resnet8", "width": 2, "epochs": 1, "batch": 32, "hold": 0, "ungated": False}
-    config = Validate(out=folder / "run", nu=20.0, gate_lr=0.2, tracker=tracker, **short)
+    config = RunConfig(out=folder / "run", nu=20.0, gate_lr=0.2, tracker=tracker, **short)
     run = open_run(validate(config, draw=False))
     (folder / "evidence.json").write_text(json.dumps(evidence([run])))
     return folder

@@ -13,7 +13,7 @@ from paper.observations import OBSERVATIONS, observations
 from paper.sources import ROOT, SOURCES, Results
 from paper.tables import TABLES, tables
 from training.commands.evidence import pool_runs
-from training.engine.config import PruneSettings, TrackerSettings, Validate
+from training.engine.config import PruneSettings, RunConfig, TrackerSettings
 from training.experiments.quote import quoted
 
 COMMITTED = ROOT / "paper" / "generated"
@@ -153,7 +153,7 @@ def pooled(tmp_path_factory):
         patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
         for mode in ("shadow", "prune"):
             training.experiments.validate.validate(
-                Validate(
+                RunConfig(
                     out=root / mode, network="resnet8", width=1, nu=2.0, gate_lr=2.0, epochs=3, ungated=False,
                     tracker=tracker, mode=mode, prune=PruneSettings(every=10),
                 )

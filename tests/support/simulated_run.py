@@ -35,17 +35,17 @@ def layer_run(states, couplings, bound, costs, *, error=0.0, margin=None):
     return shadow_run(states[:, None, :], np.array(couplings)[:, None], bound, np.array(costs)[:, None], error, margin)
 
 
-def shadow_run(states, couplings, bound, costs, error=0.0, margin=None, holder=None, bilinear=False):
+def shadow_run(states, couplings, bound, costs, error=0.0, margin=None, parent=None, bilinear=False):
     """A run from states [record, gate, component]; couplings and costs are those of the intervals between records.
 
     `bound` is that of every certificate, factor included. Without `bilinear`, gates are layers unless they have a
-    holder.
+    parent.
     """
     count, gates = states.shape[:2]
     rho, theta = states[..., -2], states[..., -1]
-    holder = np.full(gates, -1) if holder is None else np.asarray(holder)
-    is_layer = (holder < 0) & (not bilinear)
-    rho_in = np.where(is_layer, np.nan, states[..., 0] if bilinear else np.ones_like(rho))
+    parent = np.full(gates, -1) if parent is None else np.asarray(parent)
+    is_branch = (parent < 0) & (not bilinear)
+    rho_in = np.where(is_branch, np.nan, states[..., 0] if bilinear else np.ones_like(rho))
     cost = np.concatenate([costs[:1], costs])
     bounds = np.broadcast_to(np.asarray(bound, float), (count, gates))
     norm = rho * rho_in if bilinear else rho
@@ -59,20 +59,20 @@ def shadow_run(states, couplings, bound, costs, error=0.0, margin=None, holder=N
         rho_in=rho_in,
         rho=rho,
         theta=theta,
-        is_layer=is_layer,
+        is_branch=is_branch,
     )
-    columns = certify(own, holder, cost)._asdict()
+    columns = certify(own, parent, cost)._asdict()
     if margin is not None:
         columns["margin"] = np.full((count, gates), margin)
     columns |= {"theta": theta, "rho": rho, "rho_in": rho_in, "cost": cost, "difference": difference}
     columns |= {"error": np.full((count, gates), error) * norm}
-    columns |= {"coupling": bounds.copy(), "coupling_bilinear": np.where(is_layer, np.nan, bounds)}
+    columns |= {"coupling": bounds.copy(), "coupling_bilinear": np.where(is_branch, np.nan, bounds)}
     history = xr.Dataset(
         {name: (("step", "gate"), values) for name, values in columns.items()},
         coords={
             "step": 10 * np.arange(1, count + 1),
-            "is_layer": ("gate", is_layer),
-            "holder": ("gate", holder),
+            "is_branch": ("gate", is_branch),
+            "parent": ("gate", parent),
             "gate": [f"g{i}" for i in range(gates)],
         },
     )

@@ -43,8 +43,8 @@ def tracked(seed, factor, records=8, every=2):
         {name: (("step", "gate"), np.stack([getattr(record, name) for record in found])) for name in names},
         coords={
             "step": [record.step for record in found],
-            "is_layer": ("gate", gates.is_layer.numpy()),
-            "holder": ("gate", gates.holder.numpy()),
+            "is_branch": ("gate", gates.is_branch.numpy()),
+            "parent": ("gate", gates.parent.numpy()),
             "gate": [f"g{i}" for i in range(len(gates.theta))],
         },
     )

@@ -68,7 +68,7 @@ class Slopes(NamedTuple):
     loss_error: Float[np.ndarray, " gate"]
 
 
-def measured(interval: Interval, is_layer: Bool[Tensor, " gate"]) -> Slopes:
+def measured(interval: Interval, is_branch: Bool[Tensor, " gate"]) -> Slopes:
     """The slopes of an interval whose sums count, for units, the samples with their branch on.
 
     A side with fewer than `LEAST_SAMPLES` samples is left out. A gate that stood at θ = 0 has shown its side ξ = 0 and
@@ -76,11 +76,11 @@ def measured(interval: Interval, is_layer: Bool[Tensor, " gate"]) -> Slopes:
 
     Args:
         interval: of one or more steps.
-        is_layer: which gates gate a branch.
+        is_branch: which gates gate a branch.
     """
     slopes, losses = interval.trapezoid(), interval.difference()
     assert slopes.error is not None and losses.error is not None  # an interval's estimates have errors
-    by_losses = is_layer & ~losses.value.isnan()
+    by_losses = is_branch & ~losses.value.isnan()
     value = torch.where(by_losses, losses.value, slopes.value)
     error = torch.where(by_losses, losses.error, slopes.error)
     sides = torch.where(interval.count >= LEAST_SAMPLES, interval.sides(), torch.nan)

@@ -23,6 +23,9 @@ __all__ = ["History", "open_history"]
 _UNWRITTEN = -1
 _CHUNK = 64  # records a chunk; an append rewrites only the last one
 
+#: Two names on the disk are older than those in the code: stores of earlier versions stay readable.
+_ON_DISK = {"is_branch": "is_layer", "parent": "holder"}
+
 
 class History:
     """An append-only store of records.
@@ -30,8 +33,8 @@ class History:
     Args:
         path: of the store; must not exist.
         names: readable name of every gate.
-        is_layer: which gates gate a branch, [gate].
-        holder: index of the gate of the branch in which each gate lies, −1 for none, [gate]; none by default.
+        is_branch: which gates gate a branch, [gate].
+        parent: index of the gate of the branch in which each gate lies, −1 for none, [gate]; none by default.
         flush_after: seconds that records may wait in memory.
 
     Use as a context manager: what is in memory is written on the way out, an interruption included.
@@ -41,15 +44,15 @@ class History:
         self,
         path: Path,
         names: Sequence[str],
-        is_layer: np.ndarray,
-        holder: np.ndarray | None = None,
+        is_branch: np.ndarray,
+        parent: np.ndarray | None = None,
         flush_after: float = 20.0,
     ) -> None:
         root = zarr.create_group(path, attributes={"gates": list(names)})
         count = len(names)
-        root.create_array("is_layer", data=np.asarray(is_layer, dtype=bool), dimension_names=("gate",))
-        holder = np.full(count, -1) if holder is None else np.asarray(holder, dtype=np.int64)
-        root.create_array("holder", data=holder, dimension_names=("gate",))
+        root.create_array(_ON_DISK["is_branch"], data=np.asarray(is_branch, dtype=bool), dimension_names=("gate",))
+        parent = np.full(count, -1) if parent is None else np.asarray(parent, dtype=np.int64)
+        root.create_array(_ON_DISK["parent"], data=parent, dimension_names=("gate",))
         # −1: a row that a kill has left without its step.
         root.create_array(
             "step", shape=(0,), chunks=(4096,), dtype="int64", dimension_names=("step",), fill_value=_UNWRITTEN
@@ -129,6 +132,6 @@ def open_history(path: Path) -> xr.Dataset:
     rows = int((steps != _UNWRITTEN).sum())
     values = {name: (("step", "gate"), np.asarray(array[:rows])) for name, array in arrays.items() if array.ndim == 2}
     coordinates = {"step": ("step", steps[:rows])}
-    coordinates |= {name: ("gate", np.asarray(arrays[name][:])) for name in ("is_layer", "holder")}
+    coordinates |= {name: ("gate", np.asarray(arrays[stored][:])) for name, stored in _ON_DISK.items()}
     # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
     return xr.Dataset(values, coords=coordinates | {"gate": root.attrs["gates"]})

@@ -37,7 +37,7 @@ def escape_bound(
     error: Float[np.ndarray, "*time gate"],
     every: int,
     step: Float[np.ndarray, "*#time one"] | float,
-    holder: Int[np.ndarray, " gate"],
+    parent: Int[np.ndarray, " gate"],
 ) -> Float[np.ndarray, "*time gate"]:
     """Bound on the probability that noise carries each gate out of its region before θ is at 0.
 
@@ -54,9 +54,9 @@ def escape_bound(
         error: standard error of D̂ over an interval, of units given that the branch is on; NaN where unknown.
         every: steps of the interval, ≥ 1.
         step: h > 0, of each time.
-        holder: index of the gate of the branch in which each gate lies, −1 for none.
+        parent: index of the gate of the branch in which each gate lies, −1 for none.
     """
-    share = np.where(holder >= 0, theta[..., holder], 1.0)
+    share = np.where(parent >= 0, theta[..., parent], 1.0)
     sigma = share * error * np.sqrt(every)
     at = np.nonzero(np.isfinite(sigma) & np.isfinite(coupling) & (rho > 0))
     found = np.ones_like(theta)
@@ -69,4 +69,4 @@ def escape_bound(
         sigma_rho=sigma[at] / rho[at],
         independent=False,
     )
-    return np.minimum(found, np.where(inherits(holder, cost), found[..., holder], 1.0))
+    return np.minimum(found, np.where(inherits(parent, cost), found[..., parent], 1.0))

@@ -30,22 +30,22 @@ class Certificates(NamedTuple):
     in_box: Bool[np.ndarray, "*time gate"]
 
 
-def inherits(holder: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Bool[np.ndarray, "*time gate"]:
+def inherits(parent: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Bool[np.ndarray, "*time gate"]:
     """Which gates go with the gate of their branch.
 
     Where the branch is certified, its units' D vanishes with θ_branch (D_unit = θ_branch · D_unit given that the
     branch is on), and their price drives them to zero. Without a price (κ = 0) nothing does.
     """
-    return (holder >= 0) & (cost > 0)
+    return (parent >= 0) & (cost > 0)
 
 
 def with_branch(
     mask: Bool[np.ndarray, "*time gate"],
-    holder: Int[np.ndarray, " gate"],
+    parent: Int[np.ndarray, " gate"],
     cost: Float[np.ndarray, "*time gate"],
 ) -> Bool[np.ndarray, "*time gate"]:
     """The mask, and with each branch in it the units that inherit from it."""
-    return mask | (mask[..., holder] & inherits(holder, cost))
+    return mask | (mask[..., parent] & inherits(parent, cost))
 
 
 def own_certificates(
@@ -58,7 +58,7 @@ def own_certificates(
     rho_in: Float[np.ndarray, "*time gate"],
     rho: Float[np.ndarray, "*time gate"],
     theta: Float[np.ndarray, "*time gate"],
-    is_layer: Bool[np.ndarray, " gate"],
+    is_branch: Bool[np.ndarray, " gate"],
 ) -> Certificates:
     """What each gate's own state and coupling certify, its branch left aside.
 
@@ -71,24 +71,24 @@ def own_certificates(
         rho_in: fan-in norm; not read for branches.
         rho: (fan-out) norm.
         theta: θ.
-        is_layer: which gates gate a branch.
+        is_branch: which gates gate a branch.
     """
     linear = LinearGate(decay=decay, coupling=coupling, cost=cost, rate=rate)
     bilinear = np.full_like(theta, np.nan)
-    unit = np.flatnonzero(~is_layer)
+    unit = np.flatnonzero(~is_branch)
     gate = BilinearGate(decay=decay, coupling=coupling_bilinear[..., unit], cost=cost[..., unit], rate=rate)
     bilinear[..., unit] = gate.margin(rho_in[..., unit], rho[..., unit], theta[..., unit])
     return Certificates(linear.margin(rho, theta), bilinear, linear.in_box(rho, theta))
 
 
-def certify(own: Certificates, holder: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Certificates:
+def certify(own: Certificates, parent: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Certificates:
     """The certificates with those that units have through their branch (`inherits`).
 
     A unit's margin is the smaller of its own and its branch's linear one, and it is in the box if its branch is.
     """
-    through_branch = np.where(inherits(holder, cost), own.margin[..., holder], np.inf)
+    through_branch = np.where(inherits(parent, cost), own.margin[..., parent], np.inf)
     return Certificates(
         margin=np.minimum(own.margin, through_branch),
         margin_bilinear=np.minimum(own.margin_bilinear, through_branch),
-        in_box=with_branch(own.in_box, holder, cost),
+        in_box=with_branch(own.in_box, parent, cost),
     )

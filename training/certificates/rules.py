@@ -103,17 +103,17 @@ def rule(name: str) -> Rule:
     )
 
 
-def removable(name: str, record: Record, is_layer: Bool[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
+def removable(name: str, record: Record, is_branch: Bool[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
     """Which gates a rule removes now; the linear half-plane decides on branches where the rule does not speak of them.
 
     Args:
         name: of the rule.
         record: of the gates that are there.
-        is_layer: which of them gate a branch.
+        is_branch: which of them gate a branch.
     """
     chosen = rule(name)
     flags = chosen.flags(record)
-    return np.where(is_layer, rule("half-plane").flags(record), flags) if chosen.units_only else flags
+    return np.where(is_branch, rule("half-plane").flags(record), flags) if chosen.units_only else flags
 
 
 def first_flags(history: xr.Dataset, warmup: int, rules: Sequence[Rule] = RULES) -> Int[np.ndarray, "rule gate"]:
@@ -134,5 +134,5 @@ def flag_masks(history: xr.Dataset, warmup: int, rules: Sequence[Rule] = RULES) 
         rules: which.
     """
     late = (history.step.values >= warmup)[:, None]
-    holder, cost = history.holder.values, history.cost.values
-    return [with_branch(each.flags(history), holder, cost) & late for each in rules]
+    parent, cost = history.parent.values, history.cost.values
+    return [with_branch(each.flags(history), parent, cost) & late for each in rules]

@@ -94,7 +94,7 @@ class Tracker:
         self._full_step = step
         length = -(-settings.window // settings.every)
         self._couplings: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=length)
-        self._holder = gates.holder.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
+        self._holder = gates.parent.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
         self.step = 0
         self.gradients = GradientSums(gates)
         self._clear()
@@ -131,7 +131,7 @@ class Tracker:
         self.interval.keep(index)
         self.probes.keep(index)
         self.gradients = GradientSums(self.gates)
-        self._holder = self.gates.holder.cpu().numpy()
+        self._holder = self.gates.parent.cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds: the window's couplings, and the interval that is under way."""
@@ -186,8 +186,8 @@ class Tracker:
         coupling, bilinear = (
             self.settings.factor * np.max(past, axis=0) for past in zip(*self._couplings, strict=True)
         )
-        is_layer = self.gates.is_layer.cpu().numpy()
-        state = {"cost": cost, "rho_in": rho_in, "rho": rho, "theta": theta, "is_layer": is_layer}
+        is_branch = self.gates.is_branch.cpu().numpy()
+        state = {"cost": cost, "rho_in": rho_in, "rho": rho, "theta": theta, "is_branch": is_branch}
         bounds = {"coupling": coupling, "coupling_bilinear": bilinear}
         own = own_certificates(decay=self.decay, rate=self.rate, **bounds, **state)
         escape = escape_bound(
@@ -200,14 +200,14 @@ class Tracker:
             error=columns["error"],
             every=self.settings.every,
             step=self._full_step * factor,
-            holder=self._holder,
+            parent=self._holder,
         )
         certificates = certify(own, self._holder, cost)._asdict() | {"escape": escape}
         return Record(step=self.step, theta=theta, cost=cost, **columns, **bounds, **certificates)
 
     def _columns(self) -> dict[str, np.ndarray]:
         """What the interval has shown, by the record's names."""
-        seen = measured(self.interval, self.gates.is_layer.to(self.gates.theta.device))._asdict()
+        seen = measured(self.interval, self.gates.is_branch.to(self.gates.theta.device))._asdict()
         seen |= {"slope_on": seen.pop("on"), "slope_off": seen.pop("off")}
         square, probe = self.gradients.square(), self.probes.estimate()
         assert square.error is not None and probe.error is not None

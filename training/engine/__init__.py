@@ -1,7 +1,7 @@
 """One training run, from its settings to its last checkpoint. A step is made in `training.engine.loop`."""
 
 from training.engine.build import network_of
-from training.engine.config import PRESETS, PruneSettings, Validate, preset
+from training.engine.config import PRESETS, PruneSettings, RunConfig, preset
 from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
 from training.engine.live_view import LiveView
@@ -18,9 +18,9 @@ __all__ = [
     "Method",
     "ProjectedSGD",
     "PruneSettings",
+    "RunConfig",
     "Trained",
     "Training",
-    "Validate",
     "evaluate",
     "network_of",
     "preset",

@@ -59,23 +59,23 @@ class Blocks:
 
     Args:
         names: of the gates, as in `dynamics.models.complexity.Structure`. [gate]
-        holder: index of the gate of the branch in which each gate lies, −1 for none. [gate]
-        is_layer: which gates gate a branch. [gate]
+        parent: index of the gate of the branch in which each gate lies, −1 for none. [gate]
+        is_branch: which gates gate a branch. [gate]
 
     Attributes:
         names: of the blocks.
     """
 
     def __init__(
-        self, names: Sequence[str], holder: Int[np.ndarray, " gate"], is_layer: Bool[np.ndarray, " gate"]
+        self, names: Sequence[str], parent: Int[np.ndarray, " gate"], is_branch: Bool[np.ndarray, " gate"]
     ) -> None:
-        owner = [names[h] if h >= 0 else name.partition("[")[0] for name, h in zip(names, holder, strict=True)]
-        found = dict.fromkeys(name for name, layer in zip(owner, is_layer, strict=True) if not layer)
+        owner = [names[h] if h >= 0 else name.partition("[")[0] for name, h in zip(names, parent, strict=True)]
+        found = dict.fromkeys(name for name, layer in zip(owner, is_branch, strict=True) if not layer)
         # Branches without units have no place among the groups: they come last.
         index = {name: i for i, name in enumerate(dict.fromkeys([*found, *owner]))}
         self.names = [name.removesuffix(".branch") for name in index]
         self._block = np.array([index[name] for name in owner])
-        self._is_layer = np.asarray(is_layer)
+        self._is_layer = np.asarray(is_branch)
 
     def counts(self, state: Int[np.ndarray, " gate"], rows: int | None = None) -> list[BlockCounts]:
         """One entry a block, or for at most `rows` runs of neighbouring blocks of equal length.

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from training.data.source import Source
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.errors import InputError
 from training.networks import build
 
 __all__ = ["check_length", "network_of"]
 
 
-def check_length(config: Validate, dataset: Source) -> None:
+def check_length(config: RunConfig, dataset: Source) -> None:
     """Refuse a batch larger than the training set, and a run too short for its warm-up.
 
     Raises:
@@ -32,7 +32,7 @@ def check_length(config: Validate, dataset: Source) -> None:
         )
 
 
-def network_of(config: Validate, dataset: Source) -> nn.Module:
+def network_of(config: RunConfig, dataset: Source) -> nn.Module:
     """The network with the seed's initial weights; gated and ungated runs start from the same ones.
 
     Raises:

@@ -15,7 +15,17 @@ from training.certificates.tracker import TrackerSettings
 from training.errors import InputError
 from training.estimators import estimator as make_estimator
 
-__all__ = ["PRESETS", "WHERE", "PruneSettings", "Validate", "fingerprint", "from_plain", "plain", "preset", "what"]
+__all__ = [
+    "HOST_ONLY",
+    "PRESETS",
+    "PruneSettings",
+    "RunConfig",
+    "fingerprint",
+    "from_json",
+    "preset",
+    "run_identity",
+    "to_json",
+]
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class PruneSettings:
 
 
 @dataclass(frozen=True)
-class Validate:
+class RunConfig:
     """Train with gates; judge every pruning rule by what became of the gates it flagged, or prune by one of them."""
 
     preset: str = "digits"
@@ -150,8 +160,8 @@ def _require(name: str, value: float, allowed: str, test: object) -> None:
         raise InputError(f"{name} must be {allowed}; got {value}")
 
 
-PRESETS: dict[str, Validate] = {
-    "digits": Validate(
+PRESETS: dict[str, RunConfig] = {
+    "digits": RunConfig(
         preset="digits",
         width=8,
         nu=2.0,
@@ -162,7 +172,7 @@ PRESETS: dict[str, Validate] = {
         tracker=TrackerSettings(warmup=300, window=90, every=30, factor=1.5),
         prune=PruneSettings(every=60),
     ),
-    "cifar10-quick": Validate(
+    "cifar10-quick": RunConfig(
         preset="cifar10-quick",
         data="cifar10",
         network="resnet20",
@@ -178,7 +188,7 @@ PRESETS: dict[str, Validate] = {
 }
 
 #: 200 epochs of ResNet-56, for a GPU. Settings carried over from the quick preset; not run in full yet.
-_FULL = Validate(
+_FULL = RunConfig(
     preset="cifar10-full",
     data="cifar10",
     network="resnet56",
@@ -199,7 +209,7 @@ PRESETS |= {
 }
 
 
-def preset(name: str) -> Validate:
+def preset(name: str) -> RunConfig:
     """The settings of a preset.
 
     Raises:
@@ -210,13 +220,13 @@ def preset(name: str) -> Validate:
     return PRESETS[name]
 
 
-def plain(config: Validate) -> dict[str, Any]:
+def to_json(config: RunConfig) -> dict[str, Any]:
     """The settings as JSON holds them."""
     return json.loads(json.dumps(asdict(config), default=str))
 
 
 #: Settings that say where and how fast, not what: a run may go on under others.
-WHERE = (
+HOST_ONLY = (
     "preset",
     "out",
     "data_folder",
@@ -230,7 +240,7 @@ WHERE = (
 )
 
 
-def what(config: Validate) -> dict[str, Any]:
+def run_identity(config: RunConfig) -> dict[str, Any]:
     """All settings on which the course of a run depends, by name; those in groups as GROUP.NAME."""
     found: dict[str, Any] = {}
     for name, value in _nested(config).items():
@@ -238,17 +248,17 @@ def what(config: Validate) -> dict[str, Any]:
     return found
 
 
-def fingerprint(config: Validate) -> str:
+def fingerprint(config: RunConfig) -> str:
     """All settings on which the course of a run depends, as one text."""
     return json.dumps(_nested(config), sort_keys=True)
 
 
-def _nested(config: Validate) -> dict[str, Any]:
-    return {name: value for name, value in plain(config).items() if name not in WHERE}
+def _nested(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name, value in to_json(config).items() if name not in HOST_ONLY}
 
 
-def from_plain(values: dict[str, Any]) -> Validate:
-    """The settings that `plain` gave.
+def from_json(values: dict[str, Any]) -> RunConfig:
+    """The settings that `to_json` gave.
 
     Raises:
         InputError: for settings of another version, or out of range.
@@ -256,6 +266,6 @@ def from_plain(values: dict[str, Any]) -> Validate:
     try:
         nested = {"tracker": TrackerSettings(**values["tracker"]), "prune": PruneSettings(**values["prune"])}
         paths = {name: values[name] and Path(values[name]) for name in ("out", "data_folder")}
-        return Validate(**(values | nested | paths))
+        return RunConfig(**(values | nested | paths))
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"the settings are of another version of this package ({error})") from None

@@ -18,7 +18,7 @@ class Follower(Hooks):
     """
 
     def __init__(self, training: Training) -> None:
-        state = training.ranks.hand_out(None)
+        state = training.ranks.broadcast(None)
         if state is not None:
             training.load_state_dict(state)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from training.certificates.record import Record
 from training.certificates.rules import removable
 from training.certificates.tracker import Tracker
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.method import Method
 from training.engine.optimizer import ProjectedSGD, effective_step, gate_rate
 from training.errors import InputError
@@ -58,7 +58,7 @@ class GateLearner(Method):
 
     def __init__(
         self,
-        config: Validate,
+        config: RunConfig,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         shape: Sequence[int],
@@ -68,7 +68,7 @@ class GateLearner(Method):
         rate = gate_rate(optimizer, config.gate_lr)
         step = effective_step(config.lr, config.momentum)
         self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate, step=step)
-        self._estimator = estimator(config.estimator, self.gates.is_layer.to(config.device))
+        self._estimator = estimator(config.estimator, self.gates.is_branch.to(config.device))
         self._rho = self._norms()
         self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
         self._masks = stream("masks", config.seed, config.device)
@@ -164,7 +164,7 @@ class GateLearner(Method):
             return None
         if record.step < config.tracker.warmup or record.step % config.prune.every:
             return None
-        going = removable(config.prune.rule, record, self.gates.is_layer.cpu().numpy())
+        going = removable(config.prune.rule, record, self.gates.is_branch.cpu().numpy())
         return in_multiples(going, self.gates, config.prune.multiple)
 
     def decide(self) -> None:

@@ -39,7 +39,7 @@ class Journal(Hooks):
         self._every, self._saved = training.config.checkpoint_every, time.monotonic()
         self._checkpoints = folder.checkpoints(network, progress.note)
         found = self._checkpoints.last()
-        training.ranks.hand_out(found[1] if found is not None else None)
+        training.ranks.broadcast(found[1] if found is not None else None)
         step = 0
         if found is not None:
             step, state = found
@@ -60,8 +60,8 @@ class Journal(Hooks):
         if step:
             return History.resumed(path, step)
         self.folder.discard("gates.zarr")  # of a run that was killed before its first checkpoint
-        holder = learner.gates.holder.cpu().numpy()
-        return History(path, learner.full.names, learner.full.is_layer, holder)
+        parent = learner.gates.parent.cpu().numpy()
+        return History(path, learner.full.names, learner.full.is_branch, parent)
 
     def log(self, **values: object) -> None:
         """Append a line to the scalars."""

@@ -19,7 +19,7 @@ from training.certificates.record import Record
 from training.certificates.rules import removable, rule
 from training.engine.block_counts import Blocks, State, states
 from training.engine.block_table import block_table
-from training.engine.config import PruneSettings, Validate
+from training.engine.config import PruneSettings, RunConfig
 from training.engine.gate_learner import GateLearner
 from training.engine.loop import Hooks, Training
 
@@ -60,8 +60,8 @@ class LiveView(Hooks):
         learner = training.learner
         if learner is not None:
             gates = learner.gates
-            self._is_layer = gates.is_layer.cpu().numpy()
-            self._blocks = Blocks(learner.full.names, gates.holder.cpu().numpy(), self._is_layer)
+            self._is_layer = gates.is_branch.cpu().numpy()
+            self._blocks = Blocks(learner.full.names, gates.parent.cpu().numpy(), self._is_layer)
             self._full = learner.full.full_macs
             self._seen = _Seen(removed=np.zeros(gates.total, dtype=bool))  # a first step may remove
         self._measures = isinstance(learner, GateLearner)
@@ -146,7 +146,7 @@ class LiveView(Hooks):
             yield f"no certificates before step {self._config.tracker.warmup}"
 
 
-def _certificate(config: Validate) -> str:
+def _certificate(config: RunConfig) -> str:
     """The certificate that prune mode follows; where it follows none, the one it follows by default."""
     chosen = config.prune.rule
     return chosen if rule(chosen).system is not None else PruneSettings.rule

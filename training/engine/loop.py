@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from dynamics.models.complexity import training_flops
 from training.certificates.record import Record
 from training.data.data_sets import Source, batch_count, batches, test_batches
-from training.engine.config import Validate, fingerprint
+from training.engine.config import RunConfig, fingerprint
 from training.engine.gate_learner import GateLearner
-from training.engine.method import Method, MethodMaker, Setting
+from training.engine.method import Method, MethodMaker, RunContext
 from training.engine.optimizer import cosine, weight_optimizer
 from training.errors import InputError
 from training.gating.gates import Gates
@@ -126,7 +126,7 @@ class Training:
         RanksDifferError: if the processes do not start from the same weights.
     """
 
-    config: Validate
+    config: RunConfig
     network: nn.Module
     dataset: Source
     gated: bool = True
@@ -137,7 +137,7 @@ class Training:
     def __post_init__(self) -> None:
         config = self.config
         self.ranks.check_batch(config.batch)
-        self.ranks.agree("weights at the start", *self.network.state_dict().values())
+        self.ranks.check_equal("weights at the start", *self.network.state_dict().values())
         if self.ranks.size > 1:
             synchronise(self.network)  # before it is compiled
         self.optimizer = weight_optimizer(
@@ -145,7 +145,7 @@ class Training:
         )
         self.learner: Method | None = None
         if self.method is not None:
-            self.learner = self.method(Setting(config, self.network, self.optimizer, self.dataset, self.ranks))
+            self.learner = self.method(RunContext(config, self.network, self.optimizer, self.dataset, self.ranks))
         elif self.gated:
             self.learner = GateLearner(config, self.network, self.optimizer, self.dataset.shape, self.ranks)
         full = self.learner.full if self.learner else structure_of(self.network, self.dataset.shape)
@@ -266,7 +266,9 @@ class Training:
         if not mean < float("inf"):
             raise InputError(f"the loss is {mean} after epoch {at.epoch}: lower lr = {self.config.lr}")
         gates = self.learner.gates if self.learner is not None else None
-        self.ranks.agree("weights and θ", *self.network.parameters(), *([gates.theta] if gates is not None else []))
+        self.ranks.check_equal(
+            "weights and θ", *self.network.parameters(), *([gates.theta] if gates is not None else [])
+        )
         if self.learner is not None:
             self.learner.decide()
         at.accuracy = evaluate(self.network, self.dataset, self.config.batch, None, self.ranks)

@@ -27,17 +27,17 @@ from torch import Tensor, nn
 from dynamics.models.complexity import forward_flops
 from training.certificates.record import Record
 from training.data.source import Source
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.optimizer import cosine
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.gating.removal import Shrunk, restore, shrink
 from training.runtime.process_group import ALONE, Ranks
 
-__all__ = ["Method", "MethodMaker", "Setting"]
+__all__ = ["Method", "MethodMaker", "RunContext"]
 
 
-class Setting(NamedTuple):
+class RunContext(NamedTuple):
     """What a method acts on: made by the loop, before the first step.
 
     Attributes:
@@ -48,7 +48,7 @@ class Setting(NamedTuple):
         ranks: the processes that train together.
     """
 
-    config: Validate
+    config: RunConfig
     network: nn.Module
     optimizer: torch.optim.Optimizer
     source: Source
@@ -79,7 +79,7 @@ class Method:
 
     def __init__(
         self,
-        config: Validate,
+        config: RunConfig,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         shape: Sequence[int],
@@ -166,7 +166,7 @@ class Method:
         Raises:
             RanksDifferError: if it is not.
         """
-        self.ranks.agree("θ and the gates to be removed", self.gates.theta, torch.as_tensor(going))
+        self.ranks.check_equal("θ and the gates to be removed", self.gates.theta, torch.as_tensor(going))
         shrunk = shrink(self.network, self.optimizer, self.gates, going)
         self.follow(shrunk)
         return shrunk
@@ -183,7 +183,7 @@ class Method:
     def counts(self) -> dict[str, float | int]:
         """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
         decided = self.gates.decided().double().cpu().numpy()
-        layer = self.structure.is_layer
+        layer = self.structure.is_branch
         return {
             "units_on": int(decided[~layer].sum()),
             "layers_on": int(decided[layer].sum()),
@@ -216,4 +216,4 @@ class Method:
 
 
 #: Makes what acts in a run; None: the plain network is trained, at no cost for gates.
-MethodMaker: TypeAlias = Callable[[Setting], Method | None]
+MethodMaker: TypeAlias = Callable[[RunContext], Method | None]

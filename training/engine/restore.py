@@ -12,7 +12,7 @@ from torch import nn
 from dynamics.models.complexity import Structure
 from training.data.data_sets import Source, load
 from training.engine.build import network_of
-from training.engine.config import from_plain
+from training.engine.config import from_json
 from training.errors import InputError
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
@@ -58,7 +58,7 @@ def restored(run: Path, data_folder: Path | None = None) -> Restored:
     settings = read_json(run / "config.json")
     if settings is None:
         raise InputError(f"run folder {run} holds no config.json: no run to read")
-    config = replace(from_plain(settings), device="cpu")
+    config = replace(from_json(settings), device="cpu")
     found = Checkpoints(run / "checkpoints", "gated").last()
     if found is None:
         raise InputError(f"run folder {run} holds no intact checkpoint of a gated network")

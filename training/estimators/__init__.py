@@ -69,8 +69,8 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
 }
 
 
-def estimator(name: str = "first-order", is_layer: Tensor | None = None) -> Estimator:
-    """The estimator of that name; with `is_layer` [gate] also "mixed": `corrected` for layers, `curvature` for units.
+def estimator(name: str = "first-order", is_branch: Tensor | None = None) -> Estimator:
+    """The estimator of that name; with `is_branch` [gate] also "mixed": `corrected` for layers, `curvature` for units.
 
     Raises:
         InputError: for an unknown name; the message lists the known ones.
@@ -80,9 +80,9 @@ def estimator(name: str = "first-order", is_layer: Tensor | None = None) -> Esti
         Traceback (most recent call last):
         training.errors.InputError: unknown estimator 'trapezium': choose one of first-order, trapezoid, ...
     """
-    if name == "mixed" and is_layer is not None:
-        return Corrected(is_layer)
+    if name == "mixed" and is_branch is not None:
+        return Corrected(is_branch)
     if name not in ESTIMATORS:
-        known = ", ".join(["mixed"] * (is_layer is not None) + list(ESTIMATORS))
+        known = ", ".join(["mixed"] * (is_branch is not None) + list(ESTIMATORS))
         raise InputError(f"unknown estimator {name!r}: choose one of {known}")
     return ESTIMATORS[name]()

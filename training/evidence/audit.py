@@ -62,11 +62,11 @@ def audit(history: xr.Dataset, warmup: int) -> dict[str, list[Row]]:
     Raises:
         ValueError: if the history holds no record after the warm-up.
     """
-    steps, is_layer = history.step.values, history.is_layer.values
+    steps, is_branch = history.step.values, history.is_branch.values
     if not len(steps) or steps[-1] < warmup:
         raise ValueError(f"the run has no record after its warm-up of {warmup} steps: nothing to audit")
     masks = flag_masks(history, warmup)
-    return {"units": judge(history, masks, ~is_layer), "layers": judge(history, masks, is_layer, layers=True)}
+    return {"units": judge(history, masks, ~is_branch), "layers": judge(history, masks, is_branch, layers=True)}
 
 
 def judge(

@@ -60,9 +60,9 @@ def certificates_of(
         coupling_bilinear=coupling_bilinear,
         cost=cost,
         **{name: run.values(name) for name in ("rho_in", "rho", "theta")},
-        is_layer=run.history.is_layer.values,
+        is_branch=run.history.is_branch.values,
     )
-    return found if own else certify(found, run.history.holder.values, cost)
+    return found if own else certify(found, run.history.parent.values, cost)
 
 
 def with_certificates(run: ShadowRun, found: Certificates) -> xr.Dataset:

@@ -80,7 +80,7 @@ def growth(runs: Sequence[ShadowRun], system: System = "linear") -> list[dict[st
 def _of_kind(run: ShadowRun, system: System, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(age, ratio) of every gate of the kind and record after the warm-up at which the ratio is defined."""
     steps = run.history.step.values
-    chosen = run.history.is_layer.values == (kind == "layers")
+    chosen = run.history.is_branch.values == (kind == "layers")
     ratio = ratios(run, system)
     used = np.isfinite(ratio) | np.isposinf(ratio)
     used &= chosen & (steps >= run.warmup)[:, None]

@@ -61,9 +61,9 @@ def acting(history: xr.Dataset, system: System = "linear") -> Measured:
 
 def share_on(history: xr.Dataset) -> Float[np.ndarray, "step gate"]:
     """Share of the samples of each interval in which the gate's branch was on: 1 for gates in no branch."""
-    theta, holder = np.asarray(history.theta.values, dtype=np.float64), history.holder.values
+    theta, parent = np.asarray(history.theta.values, dtype=np.float64), history.parent.values
     before = np.concatenate([theta[:1], theta[:-1]])
-    return np.where(holder >= 0, (theta + before)[:, holder] / 2, 1.0)
+    return np.where(parent >= 0, (theta + before)[:, parent] / 2, 1.0)
 
 
 def bound(history: xr.Dataset, system: System = "linear") -> Float[np.ndarray, "step gate"]:

@@ -32,7 +32,7 @@ def escape_at(run: ShadowRun) -> Float[np.ndarray, "step gate"]:
         **{name: run.values(name) for name in ("cost", "rho", "theta", "error")},
         every=run.settings["tracker"]["every"],
         step=np.array(now)[:, None],
-        holder=run.history.holder.values,
+        parent=run.history.parent.values,
     )
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int
 from scipy.stats import t as student
 
 from training.certificates.history import open_history
-from training.engine.config import WHERE
+from training.engine.config import HOST_ONLY
 from training.errors import InputError
 from training.evidence.runs import run_name
 from training.evidence.statistics import LEVEL
@@ -27,7 +27,7 @@ from training.runtime.atomic_files import read_json
 __all__ = ["Ended", "mode_of", "open_ended", "pairs", "spread"]
 
 #: What a prune run and its shadow run may differ in.
-_OF_A_PAIR = {*WHERE, "mode", "prune"}
+_OF_A_PAIR = {*HOST_ONLY, "mode", "prune"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def open_ended(folder: Path) -> Ended:
         return Ended(
             name=run_name(folder),
             settings=read_json(folder / "config.json"),
-            on=_on(theta[-1] >= 0.5, history.holder.values),
+            on=_on(theta[-1] >= 0.5, history.parent.values),
             accuracy=gated["accuracy"],
             macs=gated["macs"] / gated["macs_full"],
             flops=gated["flops"] / gated["flops_full"],
@@ -96,13 +96,13 @@ def open_ended(folder: Path) -> Ended:
         raise InputError(f"{folder / 'table.json'} has no {error}: it was made by another version") from None
 
 
-def _on(open_: Bool[np.ndarray, " gate"], holder: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
+def _on(open_: Bool[np.ndarray, " gate"], parent: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
     """Which gates matter: no branch of which all units are off, and no unit whose branch is."""
-    inside = holder >= 0
-    branches = np.unique(holder[inside])
+    inside = parent >= 0
+    branches = np.unique(parent[inside])
     on = open_.copy()
-    on[branches] &= np.isin(branches, holder[inside & open_])
-    on[inside] &= on[holder[inside]]
+    on[branches] &= np.isin(branches, parent[inside & open_])
+    on[inside] &= on[parent[inside]]
     return on
 
 

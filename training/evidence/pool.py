@@ -69,7 +69,7 @@ def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagge
     steps = run.history.step.values
     fate = fates(steps, run.history.theta.values)
     first = steps[steps >= run.warmup][0]
-    chosen = run.history.is_layer.values == (kind == "layers")
+    chosen = run.history.is_branch.values == (kind == "layers")
     caught = chosen & fate.caught(flag)
     return Flagged(
         gates=int(chosen.sum()),

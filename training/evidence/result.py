@@ -9,7 +9,7 @@ import numpy as np
 
 from training.certificates.fates import settled
 from training.certificates.rules import Rule, first_flags, threshold
-from training.engine.config import WHERE
+from training.engine.config import HOST_ONLY
 from training.errors import InputError
 from training.evidence.calibration import CERTIFICATES, calibration
 from training.evidence.choices import choices
@@ -26,7 +26,7 @@ LEVELS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 #: Settings in which runs of one group may differ: where and how fast they were made; the seed, which is the
 #: replication; and what prune mode would remove, since these are shadow runs.
-_MAY_DIFFER = {*WHERE, "seed", "prune"}
+_MAY_DIFFER = {*HOST_ONLY, "seed", "prune"}
 
 
 def grouped(runs: Sequence[ShadowRun]) -> list[tuple[dict[str, Any], list[ShadowRun]]]:

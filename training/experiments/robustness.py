@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import torch
 
 from training.data.data_sets import load
-from training.engine.config import Validate, plain, preset
+from training.engine.config import RunConfig, preset, to_json
 from training.engine.loop import Hooks
 from training.errors import InputError
 from training.experiments.robustness_spread import as_markdown, spread
@@ -94,7 +94,7 @@ class Robustness:
         chosen: list[System] = [Parsimonious(cost=self.cost), WhileTraining(ratio=self.ratio), Unpruned()]
         return {system.name: system for system in chosen}
 
-    def config(self, scale: float, seed: int) -> Validate:
+    def config(self, scale: float, seed: int) -> RunConfig:
         """Settings of one run, before a system adds to them."""
         return replace(
             preset(self.preset),
@@ -182,7 +182,7 @@ def one_run(chosen: Robustness, name: str, scale: float, seed: int) -> dict[str,
 
 def _settings(chosen: Robustness) -> dict[str, Any]:
     """All that shapes a run but its system, width and seed."""
-    common = plain(chosen.config(1.0, 0))
+    common = to_json(chosen.config(1.0, 0))
     return {"cost": chosen.cost, "ratio": chosen.ratio, "width": chosen.width, "run": common}
 
 

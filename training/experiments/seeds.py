@@ -9,7 +9,7 @@ from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from training.engine.config import Validate, from_plain, plain
+from training.engine.config import RunConfig, from_json, to_json
 from training.errors import InputError
 from training.evidence.conclusion import conclude, stop_if_refuted
 from training.evidence.result import evidence
@@ -24,7 +24,7 @@ from training.runtime.run_folder import RunFolder, settings_in
 __all__ = ["resume_any", "validate_seeds"]
 
 
-def validate_seeds(config: Validate) -> Path:
+def validate_seeds(config: RunConfig) -> Path:
     """Make the runs with seeds `seed` to `seed + seeds − 1` and return the folder that holds them.
 
     They lie in seedN/ below it, what each printed beside it in seedN.log. Called again with the same settings it goes
@@ -38,7 +38,7 @@ def validate_seeds(config: Validate) -> Path:
         raise InputError(f"seeds must be 1 under torchrun, whose processes make one run together; got {config.seeds}")
     checked(config)
     folder = config.out or default_folder(config)
-    settings = plain(replace(config, out=None, jobs=1))
+    settings = to_json(replace(config, out=None, jobs=1))
     seeds = range(config.seed, config.seed + config.seeds)
     each = [
         replace(config, out=folder / f"seed{seed}", seed=seed, seeds=1, threads=config.threads or 1) for seed in seeds
@@ -61,7 +61,7 @@ def resume_any(path: Path) -> Path | None:
     Raises:
         InputError: as `resume` and `validate_seeds`.
     """
-    config = from_plain(settings_in(path))
+    config = from_json(settings_in(path))
     return resume(path) if config.seeds == 1 else validate_seeds(replace(config, out=path, jobs=0))
 
 
@@ -76,7 +76,7 @@ def _folder(path: Path, settings: dict[str, object]) -> RunFolder:
     return folder
 
 
-def _run_all(configs: list[Validate], jobs: int) -> None:
+def _run_all(configs: list[RunConfig], jobs: int) -> None:
     configs = [config for config in configs if not _done(config)]
     if not configs:
         return
@@ -90,14 +90,14 @@ def _begun(run: Path) -> bool:
     return (run / "config.json").exists()
 
 
-def _done(config: Validate) -> bool:
+def _done(config: RunConfig) -> bool:
     """Whether a run has written its table, with all that is asked for."""
     assert config.out is not None
     path = config.out / "table.json"
     return path.exists() and (not config.ungated or "ungated" in json.loads(path.read_text()))
 
 
-def _one(config: Validate) -> str:
+def _one(config: RunConfig) -> str:
     """Make or finish one run, in a process of its own; one line about it."""
     assert config.out is not None
     config.out.parent.mkdir(parents=True, exist_ok=True)

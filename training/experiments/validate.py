@@ -20,7 +20,7 @@ import torch
 from training.certificates.history import open_history
 from training.data.data_sets import Source, load
 from training.engine.build import check_length, network_of
-from training.engine.config import Validate, from_plain, plain
+from training.engine.config import RunConfig, from_json, to_json
 from training.engine.follower import Follower
 from training.engine.journal import Journal
 from training.engine.listeners import Listeners
@@ -41,7 +41,7 @@ from training.runtime.run_folder import RunFolder, settings_in
 __all__ = ["checked", "default_folder", "resume", "validate"]
 
 
-def validate(config: Validate, draw: bool = True) -> Path | None:
+def validate(config: RunConfig, draw: bool = True) -> Path | None:
     """Make a run and return its folder; None in processes that train along.
 
     Everything that can be wrong with the input is looked at before anything is written.
@@ -59,7 +59,7 @@ def validate(config: Validate, draw: bool = True) -> Path | None:
             _train_along(config, dataset, ranks)
             return None
         with RunFolder(config.out or default_folder(config)) as folder:
-            folder.json("config.json", plain(config))
+            folder.json("config.json", to_json(config))
             folder.json("environment.json", environment() | {"data": dataset.provenance})
             return _complete(config, dataset, folder, ranks, draw)
 
@@ -74,7 +74,7 @@ def resume(path: Path, draw: bool = True) -> Path | None:
         InputError: for a folder without a run, with those of many seeds or of another system, a run at which another
             process works, or data that have changed.
     """
-    config = from_plain(settings_in(path))
+    config = from_json(settings_in(path))
     if (path / "method.json").exists():
         raise InputError(f"run folder {path} is part of a comparison: go on with it by python -m training compare")
     if config.seeds > 1:
@@ -96,7 +96,7 @@ def resume(path: Path, draw: bool = True) -> Path | None:
             return _complete(config, dataset, folder, ranks, draw)
 
 
-def checked(config: Validate, ranks: Ranks = ALONE) -> Source:
+def checked(config: RunConfig, ranks: Ranks = ALONE) -> Source:
     """The data set, after a look at all settings.
 
     Raises:
@@ -106,7 +106,7 @@ def checked(config: Validate, ranks: Ranks = ALONE) -> Source:
         torch.set_num_threads(config.threads)
     ranks.check_batch(config.batch)
     dataset = load(config.data, config.data_folder, device=ranks.device)
-    ranks.agree("settings and data", json.dumps(plain(config)), dataset.provenance)
+    ranks.check_equal("settings and data", json.dumps(to_json(config)), dataset.provenance)
     network = network_of(config, dataset)
     weight_optimizer(config.optimizer, network, lr=config.lr, momentum=config.momentum, decay=config.decay)
     Gates(network)  # type: ignore[arg-type]
@@ -114,11 +114,11 @@ def checked(config: Validate, ranks: Ranks = ALONE) -> Source:
     return dataset
 
 
-def _complete(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, draw: bool) -> Path:
+def _complete(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks, draw: bool) -> Path:
     """Do what of the run is not done yet, and print what came out."""
     result = folder.read("table.json") or {}
     missing = _missing(config, result)
-    ranks.hand_out(missing)
+    ranks.broadcast(missing)
     if "gated" in missing:
         result = _gated_result(config, dataset, folder, ranks)
         _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
@@ -131,7 +131,7 @@ def _complete(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks
     return folder.path
 
 
-def _missing(config: Validate, result: dict[str, Any]) -> list[str]:
+def _missing(config: RunConfig, result: dict[str, Any]) -> list[str]:
     """The networks that are still to be trained."""
     return [name for name in ("gated", "ungated")[: 1 + config.ungated] if name not in result]
 
@@ -141,7 +141,7 @@ def _write(folder: RunFolder, result: dict[str, Any]) -> None:
     write_atomically(folder.path / "report.md", report(result).encode())
 
 
-def _train(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, name: str) -> tuple[Training, Trained]:
+def _train(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks, name: str) -> tuple[Training, Trained]:
     """Train the gated or the ungated network, from its last checkpoint if there is one."""
     training = _training(config, dataset, ranks, name)
     view = LiveView(training)
@@ -150,20 +150,20 @@ def _train(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks, n
         return training, training.run(progress, Listeners(journal, view))
 
 
-def _train_along(config: Validate, dataset: Source, ranks: Ranks) -> None:
+def _train_along(config: RunConfig, dataset: Source, ranks: Ranks) -> None:
     """What `_complete` is in the other processes."""
-    for name in ranks.hand_out(None):
+    for name in ranks.broadcast(None):
         training = _training(config, dataset, ranks, name)
         with Progress(name, training.steps, quiet=True) as progress, Follower(training) as follower:
             training.run(progress, follower)
 
 
-def _training(config: Validate, dataset: Source, ranks: Ranks, name: str) -> Training:
+def _training(config: RunConfig, dataset: Source, ranks: Ranks, name: str) -> Training:
     here = replace(config, device=str(ranks.device))
     return Training(here, network_of(here, dataset), dataset, name == "gated", ranks=ranks)
 
 
-def _gated_result(config: Validate, dataset: Source, folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
+def _gated_result(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
     training, trained = _train(config, dataset, folder, ranks, "gated")
     assert training.learner is not None
     history = open_history(folder.path / "gates.zarr").load()
@@ -176,7 +176,7 @@ def _gated_result(config: Validate, dataset: Source, folder: RunFolder, ranks: R
         "epochs": config.epochs,
         "steps": trained.steps,
         "warmup": config.tracker.warmup,
-        "settings": plain(config),
+        "settings": to_json(config),
         "gated": asdict(trained) | training.learner.counts(),
         "command": folder.read("environment.json")["command"],
     }
@@ -186,7 +186,7 @@ def _gated_result(config: Validate, dataset: Source, folder: RunFolder, ranks: R
     return result
 
 
-def default_folder(config: Validate) -> Path:
+def default_folder(config: RunConfig) -> Path:
     """runs/PRESET-seedSEED-TIME, or runs/PRESET-seedsFIRST-LAST-TIME."""
     seeds = f"seeds{config.seed}-{config.seed + config.seeds - 1}" if config.seeds > 1 else f"seed{config.seed}"
     return Path("runs") / f"{config.preset}-{seeds}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -2,6 +2,6 @@
 
 from training.export.bundle import export
 from training.export.inputs import Inputs, inputs_of
-from training.export.plain import Plain, load, plain
+from training.export.plain_network import Plain, load, plain
 
 __all__ = ["Inputs", "Plain", "export", "inputs_of", "load", "plain"]

@@ -27,7 +27,7 @@ from training.export.decided import decided
 from training.export.inputs import inputs_of
 from training.export.onnx_file import OPSET, run_onnx, write_onnx
 from training.export.packages import require_packages
-from training.export.plain import Plain, load, plain
+from training.export.plain_network import Plain, load, plain
 from training.export.readme import readme
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of

@@ -17,7 +17,7 @@ __all__ = ["with_dependents"]
 def with_dependents(
     remove: Tensor | np.ndarray,
     theta: Float[Tensor, " gate"],
-    holder: Int[Tensor, " gate"],
+    parent: Int[Tensor, " gate"],
     sizes: Sequence[int],
     in_branch: Sequence[bool],
 ) -> Bool[Tensor, " gate"]:
@@ -32,7 +32,7 @@ def with_dependents(
     Args:
         remove: which gates are to go, bool. [gate]
         theta: probabilities, the groups' units first. [gate]
-        holder: index of the gate of the branch in which each gate lies, −1 for none. [gate]
+        parent: index of the gate of the branch in which each gate lies, −1 for none. [gate]
         sizes: units of each group. [group]
         in_branch: whether each group lies in a branch. [group]
 
@@ -48,10 +48,10 @@ def with_dependents(
         units = slice(start, start + size)
         if bool(going[units].all()):
             if inside:
-                going[holder[start]] = True
+                going[parent[start]] = True
             else:
                 going[start + int(theta[units].argmax())] = False
         start += size
-    lies_in = holder >= 0
-    going[lies_in] |= going[holder[lies_in]]
+    lies_in = parent >= 0
+    going[lies_in] |= going[parent[lies_in]]
     return going

@@ -34,7 +34,7 @@ class Gates(nn.Module):
 
     Attributes:
         theta: the probabilities, [gate], in [0, 1].
-        holder: index of the gate of the branch in which each gate lies, −1 for none, [gate].
+        parent: index of the gate of the branch in which each gate lies, −1 for none, [gate].
         origin: index that each gate had before anything was removed, increasing, [gate].
         total: number of gates before anything was removed.
         groups, residual: the unit groups and branches.
@@ -46,14 +46,14 @@ class Gates(nn.Module):
             one whose layers do not fit its site.
     """
 
-    holder: Tensor
+    parent: Tensor
     origin: Tensor
 
     def __init__(self, network: Gated, start: float = 0.9) -> None:
         super().__init__()
         if not 0 < start <= 1:
             raise ValueError(f"start must be in (0, 1]; got {start}")
-        self.register_buffer("holder", None)
+        self.register_buffer("parent", None)
         self.place(network)
         self.total = sum(self.sizes)
         if self.total == 0:
@@ -75,8 +75,8 @@ class Gates(nn.Module):
             check_group(group)
         self.sizes = [group.site.count for group in self.groups] + [1] * len(self.residual)
         self.units = sum(self.sizes) - len(self.residual)
-        holder = torch.tensor(self._holders(), dtype=torch.long).repeat_interleave(torch.tensor(self.sizes).long())
-        self.holder = holder if kept is None else holder.to(self.holder.device)
+        parent = torch.tensor(self._holders(), dtype=torch.long).repeat_interleave(torch.tensor(self.sizes).long())
+        self.parent = parent if kept is None else parent.to(self.parent.device)
         if kept is not None:
             # θ stays the same Parameter, only shorter: no graph leads to it, and whoever moves it still holds it.
             self.theta.data = self.theta.detach()[kept]
@@ -94,7 +94,7 @@ class Gates(nn.Module):
         return [at[g.branch] if g.branch is not None else -1 for g in self.groups] + [-1] * len(self.residual)
 
     @property
-    def is_layer(self) -> Bool[Tensor, " gate"]:
+    def is_branch(self) -> Bool[Tensor, " gate"]:
         """Which gates gate a whole branch."""
         return torch.arange(len(self.theta)) >= self.units
 
@@ -126,7 +126,7 @@ class Gates(nn.Module):
             InputError: for another length or dtype.
         """
         in_branch = [group.branch is not None for group in self.groups]
-        return with_dependents(remove, self.theta.detach(), self.holder, self.sizes[: len(self.groups)], in_branch)
+        return with_dependents(remove, self.theta.detach(), self.parent, self.sizes[: len(self.groups)], in_branch)
 
     def decided(self) -> Bool[Tensor, " gate"]:
         """Return which gates are on in the deterministic network: θ ≥ ½, without those that then lead nowhere.
@@ -172,7 +172,7 @@ class Gates(nn.Module):
         masks = self.sampled if masks is None else masks
         if masks is None:
             raise RuntimeError("sample masks before asking what they say")
-        return (masks.detach()[:, self.holder] > 0) | (self.holder < 0)
+        return (masks.detach()[:, self.parent] > 0) | (self.parent < 0)
 
     def put(self, masks: Float[Tensor, "batch gate"] | None) -> None:
         """Set given masks at the sites, a row a sample or one row for all; None takes them away."""

@@ -40,9 +40,9 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
     positions, norm_of = _watch_forward(network, names, input_shape)
     produced = {group.producer: group for group in groups}
     consumed = {consumer: group for group in groups for consumer in group.consumers}
-    holder = _holders(network, branches, names)
+    parent = _holders(network, branches, names)
     # A norm at the head of a branch may directly follow a layer outside: it leaves with the branch, not with the layer.
-    norm_of = {module: norm for module, norm in norm_of.items() if holder.get(module) == holder.get(norm)}
+    norm_of = {module: norm for module, norm in norm_of.items() if parent.get(module) == parent.get(norm)}
     norm_of |= {group.producer: group.norm for group in groups if group.norm is not None}
     layers = []
     for module, count in positions.items():
@@ -56,14 +56,14 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
                 macs=kernel * count,
                 weights=kernel,
                 per_output=(module.bias is not None) + 2 * (norm is not None and norm.affine),
-                branch=holder.get(module),
+                branch=parent.get(module),
             )
         )
     counted: set[nn.Module] = {*positions, *norm_of.values()}
     for module, name in names.items():
         own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
         if own and module not in counted:
-            layers.append(Layer(name, 0, 1, 0, 0, own, holder.get(module)))
+            layers.append(Layer(name, 0, 1, 0, 0, own, parent.get(module)))
     return Structure(
         layers,
         {group.name: group.site.count for group in groups},
@@ -91,8 +91,8 @@ def _holders(network: nn.Module, branches: Sequence[Branch], names: dict[nn.Modu
     found: dict[nn.Module, str] = {}
     for branch in branches:
         given = branch.block
-        holder = names[branch.site].rpartition(".")[0]
-        block = given if isinstance(given, nn.Module) else network.get_submodule(holder)
+        parent = names[branch.site].rpartition(".")[0]
+        block = given if isinstance(given, nn.Module) else network.get_submodule(parent)
         outside = set(branch.shortcut.modules()) if branch.shortcut is not None else set()
         found |= {module: branch.name for module in block.modules() if module not in outside}
     return found

@@ -15,8 +15,8 @@ from jaxtyping import Bool
 
 from training.data.data_sets import batch_count
 from training.data.source import Source
-from training.engine.config import Validate
-from training.engine.method import Method, Setting
+from training.engine.config import RunConfig
+from training.engine.method import Method, RunContext
 from training.engine.optimizer import cosine
 from training.errors import InputError
 
@@ -44,7 +44,7 @@ class AfterTraining:
         if not 0 < self.peak <= 1:
             raise InputError(f"peak must be in (0, 1]; got {self.peak}")
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """With the epochs of the second phase."""
         return replace(config, epochs=config.epochs + self.retrain)
 
@@ -57,7 +57,7 @@ class PrunesOnce(Method):
         phases: settings.
     """
 
-    def __init__(self, setting: Setting, phases: AfterTraining) -> None:
+    def __init__(self, setting: RunContext, phases: AfterTraining) -> None:
         config, network, optimizer, source, ranks = setting
         super().__init__(config, network, optimizer, source.shape, ranks)
         self.source, self.phases = source, phases

@@ -12,9 +12,9 @@ from typing import ClassVar
 from training.certificates.rules import rule as known_rule
 from training.data.source import Source
 from training.engine.build import check_length
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.gate_learner import GateLearner
-from training.engine.method import Method, Setting
+from training.engine.method import Method, RunContext
 from training.errors import InputError
 
 __all__ = ["Certified"]
@@ -46,7 +46,7 @@ class Certified:
         if self.rule is not None:
             known_rule(self.rule)
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """In prune mode.
 
         Raises:
@@ -62,7 +62,7 @@ class Certified:
         check_length(config, source)
         return config
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Learns the gates.
 
         Raises:

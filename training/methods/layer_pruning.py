@@ -21,9 +21,9 @@ from typing import ClassVar
 
 from training.data.source import Source
 from training.engine.build import check_length
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.gate_learner import GateLearner
-from training.engine.method import Method, Setting
+from training.engine.method import Method, RunContext
 from training.errors import InputError
 from training.methods.views import LayersOnly
 
@@ -49,7 +49,7 @@ class LayerPruning:
         if self.nu is not None and not 0 <= self.nu < math.inf:
             raise InputError(f"nu must be ≥ 0 and finite; got {self.nu}")
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """In prune mode, layers only: α = 1.
 
         Raises:
@@ -59,7 +59,7 @@ class LayerPruning:
         check_length(config, source)
         return config
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Learns the branches' gates.
 
         Raises:
@@ -69,7 +69,7 @@ class LayerPruning:
 
 
 class _Layers(GateLearner):
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: RunContext) -> None:
         config, network, optimizer, source, ranks = setting
         self._view = LayersOnly(network)
         if not self._view.branches():

@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from training.engine.method import Method, Setting
+from training.engine.method import Method, RunContext
 from training.errors import InputError
 from training.gating.gates import Gates
 from training.gating.removal import shrink
@@ -59,7 +59,7 @@ class Library(AfterTraining):
         super().__post_init__()
         check_fraction("share", self.share)
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Removes between the phases.
 
         Raises:
@@ -70,7 +70,7 @@ class Library(AfterTraining):
 
 
 class _Removes(PrunesOnce):
-    def __init__(self, setting: Setting, settings: Library) -> None:
+    def __init__(self, setting: RunContext, settings: Library) -> None:
         if find_spec("torch_pruning") is None:
             raise InputError("method torch-pruning needs the library: pip install 'pruning-dynamics[compare]'")
         super().__init__(setting, settings)

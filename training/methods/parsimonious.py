@@ -27,9 +27,9 @@ from torch import Tensor
 from dynamics.models.hyperprior import log_gamma_from_cost
 from training.data.source import Source
 from training.engine.build import check_length
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.gate_learner import GateLearner
-from training.engine.method import Method, Setting
+from training.engine.method import Method, RunContext
 from training.errors import InputError
 from training.methods.views import UnitsOnly
 
@@ -66,7 +66,7 @@ class Parsimonious:
         """
         return log_gamma_from_cost(self.cost, samples)
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """In prune mode, units only: α = 0. The run's ν and β play no part.
 
         Raises:
@@ -76,7 +76,7 @@ class Parsimonious:
         check_length(config, source)
         return config
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Learns the units' gates.
 
         Raises:
@@ -86,7 +86,7 @@ class Parsimonious:
 
 
 class _EqualCosts(GateLearner):
-    def __init__(self, setting: Setting, cost: float) -> None:
+    def __init__(self, setting: RunContext, cost: float) -> None:
         config, network, optimizer, source, ranks = setting
         view = UnitsOnly(network)
         if not view.unit_groups():

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool
 
-from training.engine.method import Method, Setting
+from training.engine.method import Method, RunContext
 from training.methods.after_training import AfterTraining, PrunesOnce
 from training.methods.amount import check_fraction, removed_at
 from training.methods.criteria import check_criterion, looked_at, lowest, scores
@@ -43,13 +43,13 @@ class PruneAndRetrain(AfterTraining):
         check_fraction("ratio", self.ratio)
         check_criterion(self.criterion, self.images)
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Removes between the phases."""
         return _Removes(setting, self)
 
 
 class _Removes(PrunesOnce):
-    def __init__(self, setting: Setting, settings: PruneAndRetrain) -> None:
+    def __init__(self, setting: RunContext, settings: PruneAndRetrain) -> None:
         super().__init__(setting, settings)
         self.settings = settings
         self.target = removed_at(settings.ratio, self.full)  # [group]

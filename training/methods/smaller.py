@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 
 from training.data.source import Source
-from training.engine.config import Validate
-from training.engine.method import Setting
+from training.engine.config import RunConfig
+from training.engine.method import RunContext
 from training.errors import InputError
 from training.gating.network_structure import structure_of
 from training.methods.amount import check_fraction
@@ -45,7 +45,7 @@ class Smaller:
         check_fraction("share", self.share)
         check_fraction("tolerance", self.tolerance)
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """With another width.
 
         Raises:
@@ -66,7 +66,7 @@ class Smaller:
             )
         return replace(config, width=width)
 
-    def method(self, setting: Setting) -> None:
+    def method(self, setting: RunContext) -> None:
         """Nothing acts."""
 
 

@@ -6,9 +6,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from training.data.source import Source
 from training.engine.build import network_of
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.loop import Training
-from training.engine.method import Method, Setting
+from training.engine.method import Method, RunContext
 from training.runtime.process_group import ALONE, Ranks
 
 __all__ = ["System", "training_with"]
@@ -24,7 +24,7 @@ class System(Protocol):
 
     name: ClassVar[str]
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """The settings of the run that this system needs: more epochs, another width.
 
         Args:
@@ -36,7 +36,7 @@ class System(Protocol):
         """
         ...
 
-    def method(self, setting: Setting) -> Method | None:
+    def method(self, setting: RunContext) -> Method | None:
         """What acts while the network trains.
 
         Raises:
@@ -45,7 +45,7 @@ class System(Protocol):
         ...
 
 
-def training_with(system: System, config: Validate, source: Source, ranks: Ranks = ALONE) -> Training:
+def training_with(system: System, config: RunConfig, source: Source, ranks: Ranks = ALONE) -> Training:
     """A run of one system, from its first step; everything that can be wrong with its settings has then been seen.
 
     Args:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from training.data.source import Source
-from training.engine.config import Validate
-from training.engine.method import Setting
+from training.engine.config import RunConfig
+from training.engine.method import RunContext
 
 __all__ = ["Unpruned"]
 
@@ -18,9 +18,9 @@ class Unpruned:
 
     name: ClassVar[str] = "none"
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """As it is."""
         return config
 
-    def method(self, setting: Setting) -> None:
+    def method(self, setting: RunContext) -> None:
         """Nothing acts."""

@@ -16,8 +16,8 @@ from jaxtyping import Bool
 
 from training.data.data_sets import batch_count
 from training.data.source import Source
-from training.engine.config import Validate
-from training.engine.method import Method, Setting
+from training.engine.config import RunConfig
+from training.engine.method import Method, RunContext
 from training.errors import InputError
 from training.methods.amount import check_fraction, removed_at, removed_by
 from training.methods.criteria import check_criterion, looked_at, lowest, scores
@@ -52,11 +52,11 @@ class WhileTraining:
         if not 0 <= self.first <= self.last < 1:
             raise InputError(f"first and last must be 0 ≤ first ≤ last < 1; got {self.first} and {self.last}")
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """As it is: there is no retraining."""
         return config
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Removes; see the top of the file."""
         return _Removes(setting, self)
 
@@ -82,7 +82,7 @@ class WhileTraining:
 class _Removes(Method):
     """Acts at the ends of epochs. All it depends on is the step, the weights and the seed."""
 
-    def __init__(self, setting: Setting, settings: WhileTraining) -> None:
+    def __init__(self, setting: RunContext, settings: WhileTraining) -> None:
         config, network, optimizer, source, ranks = setting
         super().__init__(config, network, optimizer, source.shape, ranks)
         self.settings, self.source = settings, source

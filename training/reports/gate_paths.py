@@ -27,7 +27,7 @@ def gate_paths(history: xr.Dataset, warmup: int, most: int = 160) -> dict[str, A
     half_plane = [rule.name for rule in RULES].index("half-plane")
     return {
         "gates": [str(name) for name in history.gate.values],
-        "is_layer": history.is_layer.values.tolist(),
+        "is_layer": history.is_branch.values.tolist(),
         "certified": first_flags(history, warmup)[half_plane].tolist(),
         "ended": np.select([ended.dead, ended.alive], ["dead", "alive"], "undecided").tolist(),
         "died": ended.death.tolist(),

@@ -161,7 +161,7 @@ class Ranks:
         distributed.all_gather(list(whole), rows.contiguous())
         return whole.flatten(0, 1)
 
-    def hand_out(self, values: Any) -> Any:
+    def broadcast(self, values: Any) -> Any:
         """What the first rank holds, on all of them.
 
         Args:
@@ -181,7 +181,7 @@ class Ranks:
         distributed.broadcast(data, src=0)
         return torch.load(io.BytesIO(data.cpu().numpy().tobytes()), weights_only=True)
 
-    def agree(self, what: str, *parts: Tensor | str | int) -> None:
+    def check_equal(self, what: str, *parts: Tensor | str | int) -> None:
         """Make sure that all ranks hold the same, bit for bit.
 
         Ranks that were to train one network and do not (one removed a gate that another kept) would go on without a
@@ -204,7 +204,7 @@ class Ranks:
 
     def wait(self) -> None:
         """Until all ranks are here."""
-        self.agree("the place in the program", "wait")
+        self.check_equal("the place in the program", "wait")
 
     def close(self) -> None:
         """Leave the group."""

@@ -131,7 +131,7 @@ def test_gate_order_is_groups_then_branches():
     net = Structure([Layer("a", 1, "x", 1, 1, branch="b"), Layer("c", "x", "y", 1, 1)], {"x": 2, "y": 1}, ["b"])
     assert net.gates == 4 and net.names == ["x[0]", "x[1]", "y[0]", "b"]
     assert net.unit_slices == {"x": slice(0, 2), "y": slice(2, 3)} and net.branch_index == {"b": 3}
-    assert net.is_layer.tolist() == [False, False, False, True]
+    assert net.is_branch.tolist() == [False, False, False, True]
 
 
 # ---- known numbers, computed by hand
@@ -172,9 +172,9 @@ def test_alpha_splits_the_pressure():
     net = resnet(20)
     theta = np.full(net.gates, 0.7)
     units_only, layers_only = net.costs(theta, 0.4, 0.0, 0.0), net.costs(theta, 0.4, 1.0, 0.0)
-    assert (units_only[net.is_layer] == 0).all() and (units_only[~net.is_layer] > 0).all()
-    assert (layers_only[~net.is_layer] == 0).all() and (layers_only[net.is_layer] > 0).all()
-    np.testing.assert_allclose(layers_only[net.is_layer], 0.4 * net.shares(0.0)[net.is_layer])
+    assert (units_only[net.is_branch] == 0).all() and (units_only[~net.is_branch] > 0).all()
+    assert (layers_only[~net.is_branch] == 0).all() and (layers_only[net.is_branch] > 0).all()
+    np.testing.assert_allclose(layers_only[net.is_branch], 0.4 * net.shares(0.0)[net.is_branch])
 
 
 # ---- against real modules with their channels cut out

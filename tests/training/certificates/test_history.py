@@ -27,7 +27,7 @@ def record(step):
 
 def agrees(history, steps):
     assert history.step.values.tolist() == list(steps)
-    assert history.gate.values.tolist() == NAMES and history.is_layer.values.tolist() == IS_LAYER.tolist()
+    assert history.gate.values.tolist() == NAMES and history.is_branch.values.tolist() == IS_LAYER.tolist()
     for i, step in enumerate(steps):
         for name in COLUMNS:
             expected = np.asarray(getattr(record(step), name)).astype(history[name].dtype)

@@ -18,10 +18,10 @@ CONSTANTS = {"decay": 0.5, "rate": 1.0}
 RUN = tracked(3, 1.0)
 
 
-def bound(rho, theta, error, holder=(-1,), cost=0.5, coupling=1.0, **changed):
+def bound(rho, theta, error, parent=(-1,), cost=0.5, coupling=1.0, **changed):
     state = {"rho": rho, "theta": theta, "error": error, "cost": cost, "coupling": coupling}
-    arrays = {name: np.broadcast_to(np.array(value, float), (len(holder),)).copy() for name, value in state.items()}
-    return escape_bound(**CONSTANTS, **arrays, holder=np.array(holder), **({"every": 4, "step": 0.01} | changed))
+    arrays = {name: np.broadcast_to(np.array(value, float), (len(parent),)).copy() for name, value in state.items()}
+    return escape_bound(**CONSTANTS, **arrays, parent=np.array(parent), **({"every": 4, "step": 0.01} | changed))
 
 
 @given(st.floats(0.01, 0.6), st.floats(0.0, 0.4), st.floats(1e-3, 10), st.sampled_from([1, 4, 50]))
@@ -41,7 +41,7 @@ def test_nothing_is_bounded_that_is_not_certified_or_not_measured():
 
 def test_a_unit_feels_its_noise_through_its_branch_and_has_its_branch_s_bound():
     """Gate 0 is a unit of the branch of gate 1, which is not certified, and then is."""
-    unit = {"rho": [0.3, 2.0], "error": [2.0, 2.0], "holder": (1, -1)}
+    unit = {"rho": [0.3, 2.0], "error": [2.0, 2.0], "parent": (1, -1)}
     alone = bound(0.3, 0.1, 2.0)[0]
     half = bound(theta=[0.1, 0.5], **unit)
     assert half[0] == pytest.approx(bound(0.3, 0.1, 1.0)[0]) and half[0] < alone and half[1] == 1

@@ -68,8 +68,8 @@ def run(settings, steps, seed=0, prepare=move):
 
 def reference(gates, cost, settings, shown):
     """Each gate by itself, from every sample that was ever shown; the interval's estimate of D is taken as given."""
-    holder, records, past = gates.holder.tolist(), [], []
-    is_layer = gates.is_layer
+    parent, records, past = gates.parent.tolist(), [], []
+    is_branch = gates.is_branch
     for end in range(settings.every, len(shown) + 1, settings.every):
         steps = shown[end - settings.every : end]
         _, theta, rho_in, rho = steps[-1]
@@ -84,13 +84,13 @@ def reference(gates, cost, settings, shown):
                 (float(masks[i, g]), float(slopes[i, g]) * BATCH)
                 for (masks, slopes, _, _), *_ in steps
                 for i in range(BATCH)
-                if holder[g] < 0 or masks[i, holder[g]] == 1
+                if parent[g] < 0 or masks[i, parent[g]] == 1
             ]
             on, off = ([slope for mask, slope in samples if mask == side] for side in (1, 0))
             mean_on, mean_off = (math.fsum(x) / len(x) if len(x) >= LEAST_SAMPLES else math.nan for x in (on, off))
             values["slope_on"].append(mean_on)
             values["slope_off"].append(mean_off)
-            difference = float(by_losses[g] if is_layer[g] and not by_losses[g].isnan() else by_slopes[g])
+            difference = float(by_losses[g] if is_branch[g] and not by_losses[g].isnan() else by_slopes[g])
             known = [-mean for mean in (mean_on, mean_off) if not math.isnan(mean)]
             known += [-difference] if len(known) == 2 else []
             pull = math.inf if math.isnan(mean_off) else max(0.0, *known)
@@ -104,12 +104,12 @@ def reference(gates, cost, settings, shown):
             values["coupling"].append(linear)
             values["margin"].append(float(gate.margin(rho[g], theta[g])))
             values["in_box"].append(bool(gate.in_box(rho[g], theta[g])))
-            is_unit = holder[g] >= 0
+            is_unit = parent[g] >= 0
             values["coupling_bilinear"].append(bilinear if is_unit else math.nan)
             gate = BilinearGate(decay=DECAY, coupling=bilinear if is_unit else 1, cost=cost[g], rate=RATE)
             values["margin_bilinear"].append(float(gate.margin(rho_in[g], rho[g], theta[g])) if is_unit else math.nan)
         own = {name: list(entries) for name, entries in values.items()}
-        for g, h in enumerate(holder):
+        for g, h in enumerate(parent):
             if h >= 0:
                 values["margin"][g] = min(own["margin"][g], own["margin"][h])
                 values["margin_bilinear"][g] = min(own["margin_bilinear"][g], own["margin"][h])
@@ -240,7 +240,7 @@ def test_margins_are_whatever_dynamics_says(monkeypatch):
     np.testing.assert_array_equal(record.margin, np.arange(count) * 0.25 + 9)
     np.testing.assert_array_equal(
         record.margin_bilinear[: gates.units],
-        np.minimum(np.arange(gates.units) * 0.25 + 10, (record.margin[gates.holder.numpy()])[: gates.units]),
+        np.minimum(np.arange(gates.units) * 0.25 + 10, (record.margin[gates.parent.numpy()])[: gates.units]),
     )
     assert np.isnan(record.margin_bilinear[gates.units :]).all()
 

@@ -12,7 +12,7 @@ import training.experiments.validate
 from training.__main__ import main
 from training.certificates.rules import RULES
 from training.commands.evidence import pool_runs
-from training.engine.config import TrackerSettings, Validate
+from training.engine.config import RunConfig, TrackerSettings
 from training.errors import InputError, RefutedError
 from training.evidence.calibration import certificates_at
 from training.evidence.promises.breaks import breaks
@@ -29,7 +29,7 @@ def folders(tmp_path_factory):
     patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
     made = []
     for name, seed, nu in (("a", 0, 2.0), ("b", 1, 2.0), ("c", 0, 0.1)):
-        config = Validate(
+        config = RunConfig(
             out=root / name,
             network="resnet8",
             width=1,

@@ -12,7 +12,7 @@ from training.commands.export import export_run
 from training.data.data_sets import load_digits
 from training.engine import restore as restored
 from training.engine.build import network_of
-from training.engine.config import PRESETS, PruneSettings, plain
+from training.engine.config import PRESETS, PruneSettings, to_json
 from training.engine.journal import Journal
 from training.engine.loop import Training
 from training.engine.restore import restored as read_run
@@ -42,7 +42,7 @@ def run(tmp_path_factory):
     """A finished prune run on digits, and what trained it."""
     path, digits = tmp_path_factory.mktemp("runs") / "run", load_digits()
     with RunFolder(path) as folder:
-        folder.json("config.json", plain(SMALL))
+        folder.json("config.json", to_json(SMALL))
         folder.json("environment.json", {"command": "python -m training validate --mode prune"})
         training = Training(SMALL, network_of(SMALL, digits), digits)
         with Progress("gated", training.steps) as progress, Journal(folder, "gated", training, progress) as journal:

@@ -16,7 +16,7 @@ from training.data.image_files import list_shards
 from training.data.imagenet import ImageNet, load_imagenet
 from training.data.in_memory import from_bytes
 from training.data.source import Source
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.loop import Hooks, Training
 from training.networks import ResNet
 from training.runtime.progress import Progress
@@ -342,7 +342,7 @@ def test_is_found_by_name_and_trained_on(tmp_path, monkeypatch):
     source = data.load("imagenet", write_folders(tmp_path / "imagenet").parent)
     assert source.name == "imagenet" and source.shape == (3, 224, 224)
     small = load_imagenet(tmp_path, workers=0, size=16, resize=18)
-    config = Validate(epochs=2, batch=4, lr=0.01)
+    config = RunConfig(epochs=2, batch=4, lr=0.01)
     network = ResNet(8, 4, channels=small.shape[0], classes=small.classes)
     with Progress("training", 6) as progress:
         trained = Training(config, network, small, gated=False).run(progress, Hooks())

@@ -26,7 +26,7 @@ from training.data.data_sets import load_digits
 from training.engine.block_counts import Blocks, State, states
 from training.engine.block_table import block_table
 from training.engine.build import network_of
-from training.engine.config import PruneSettings, Validate
+from training.engine.config import PruneSettings, RunConfig
 from training.engine.journal import Journal
 from training.engine.listeners import Listeners
 from training.engine.live_view import LiveView
@@ -34,7 +34,7 @@ from training.engine.loop import Hooks, Training
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder
 
-SMALL = Validate(
+SMALL = RunConfig(
     network="resnet8",
     width=2,
     epochs=1,
@@ -157,11 +157,11 @@ def test_the_table_fits_and_loses_no_gate(data, width, height):
     sizes = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=30))
     names = [f"block{i}.units[{j}]" for i, size in enumerate(sizes) for j in range(size)]
     units = len(names)
-    holder = np.concatenate([np.repeat(units + np.arange(len(sizes)), sizes), np.full(len(sizes), -1)])
+    parent = np.concatenate([np.repeat(units + np.arange(len(sizes)), sizes), np.full(len(sizes), -1)])
     names += [f"block{i}.branch" for i in range(len(sizes))]
     layer = np.arange(len(names)) >= units
     state = np.random.default_rng(data.draw(st.integers(0, 99))).integers(len(State), size=len(names))
-    blocks = Blocks(names, holder, layer)
+    blocks = Blocks(names, parent, layer)
     lines = [text.plain for text in block_table(blocks, state, list(State), width=width, height=height)]
     assert max(map(len, lines)) <= width and len(lines) <= max(height, 3)
     rows = lines[1:-2]

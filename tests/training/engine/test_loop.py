@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from training.data.data_sets import load_digits
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.loop import Hooks, Training
 from training.engine.optimizer import cosine
 from training.estimators import Sums
@@ -14,7 +14,7 @@ from training.runtime.progress import Progress
 
 def test_each_step_follows_the_rule(monkeypatch):
     chosen = {"nu": 0.7, "alpha": 0.3, "beta": 0.8, "gate_lr": 0.4, "hold": 2}
-    config = Validate(network="resnet8", width=2, epochs=1, batch=240, estimator="first-order", **chosen)
+    config = RunConfig(network="resnet8", width=2, epochs=1, batch=240, estimator="first-order", **chosen)
     torch.manual_seed(0)
     training = Training(config, ResNet(8, 2, channels=1), load_digits())
     learner, seen, moved = training.learner, [], []

@@ -13,7 +13,7 @@ from dynamics.models.complexity import training_flops
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
 from training.commands.audit import audit_again
-from training.engine.config import PRESETS, PruneSettings, Validate, from_plain, plain
+from training.engine.config import PRESETS, PruneSettings, RunConfig, from_json, to_json
 from training.errors import InputError
 from training.experiments.validate import validate
 from training.gating.gates import Gates
@@ -24,7 +24,7 @@ from training.networks import ResNet
 def config(out, **changes):
     chosen = {"network": "resnet8", "width": 4, "epochs": 3, "batch": 32, "nu": 4.0, "alpha": 0.2, "gate_lr": 1.0}
     tracker = TrackerSettings(warmup=20, window=10, every=5)
-    return Validate(out=out, mode="prune", hold=20, tracker=tracker, ungated=False, **(chosen | changes))
+    return RunConfig(out=out, mode="prune", hold=20, tracker=tracker, ungated=False, **(chosen | changes))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_removals_come_with_records():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_come_back_from_json(name):
-    assert from_plain(json.loads(json.dumps(plain(PRESETS[name])))) == PRESETS[name]
+    assert from_json(json.loads(json.dumps(to_json(PRESETS[name])))) == PRESETS[name]
 
 
 def test_what_was_removed_is_not_audited(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.loop import Hooks, Training
 from training.estimators.dead_gate_probes import LEAST_BATCH, ProbeSums, choose, probe, undisturbed
 from training.gating.gates import Gates
@@ -126,7 +126,7 @@ def test_differences_are_those_of_each_sample_alone_with_and_without_the_gate():
     ((chosen, change),) = seen
     units = chosen[:, : subject.gates.units]
     assert chosen.any(1).sum() >= 15 and units.any() and chosen[:, subject.gates.units :].any()
-    assert (subject.gates.sampled[:, subject.gates.holder[: subject.gates.units]][units] == 1).all()
+    assert (subject.gates.sampled[:, subject.gates.parent[: subject.gates.units]][units] == 1).all()
     assert (change[:6] == 0).all() and (change[6:] != 0).any()
     for i in range(24):
         masks = subject.gates.sampled.detach()[i : i + 1].clone()
@@ -185,7 +185,7 @@ class Records(Hooks):
 
 def trained(probe_every, mode="shadow"):
     tracker = TrackerSettings(warmup=0, window=10, every=5, probe_every=probe_every)
-    config = Validate(
+    config = RunConfig(
         network="resnet8",
         width=2,
         epochs=2,
@@ -217,8 +217,8 @@ def test_training_is_bit_for_bit_what_it_is_without_probes():
     for name in ("difference", "gradient_square", "coupling", "margin"):
         for a, b in zip(plain, records, strict=True):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    layers, holder = probed.learner.gates.is_layer.numpy(), probed.learner.gates.holder.numpy()
-    acts = (holder < 0) | (theta[:, holder] > 0.2)
+    layers, parent = probed.learner.gates.is_branch.numpy(), probed.learner.gates.parent.numpy()
+    acts = (parent < 0) | (theta[:, parent] > 0.2)
     for kind in (layers, ~layers):
         dead = ((theta == 0) & acts)[:, kind]
         assert dead.sum() > 2 and (counts[:, kind][dead] > 0).mean() > 0.5

@@ -17,7 +17,7 @@ from training.reports.gate_paths import gate_paths
 THRESHOLDS = (0.5, 0.1, 0.05, 0.01)
 
 
-def history(theta, margin=None, in_box=None, is_layer=None, every=10, holder=None, cost=1.0):
+def history(theta, margin=None, in_box=None, is_branch=None, every=10, parent=None, cost=1.0):
     theta = np.asarray(theta, dtype=np.float32)
     shape, dims = theta.shape, ("step", "gate")
     margin = np.ones(shape, np.float32) if margin is None else np.asarray(margin, np.float32)
@@ -31,8 +31,8 @@ def history(theta, margin=None, in_box=None, is_layer=None, every=10, holder=Non
         },
         coords={
             "step": every * np.arange(1, shape[0] + 1),
-            "is_layer": ("gate", np.zeros(shape[1], bool) if is_layer is None else is_layer),
-            "holder": ("gate", np.full(shape[1], -1) if holder is None else np.asarray(holder)),
+            "is_branch": ("gate", np.zeros(shape[1], bool) if is_branch is None else is_branch),
+            "parent": ("gate", np.full(shape[1], -1) if parent is None else np.asarray(parent)),
             "cost": (("step", "gate"), np.full(shape, cost)),
             "gate": [f"g{i}" for i in range(shape[1])],
         },
@@ -87,11 +87,11 @@ paths = st.tuples(st.integers(1, 8), st.integers(1, 5)).flatmap(
 @given(paths)
 @settings(max_examples=30)
 def test_audit_against_one_gate_at_a_time(made):
-    theta, margin, in_box, is_layer, warmup = made
-    data = history(theta, margin, in_box, is_layer)
+    theta, margin, in_box, is_branch, warmup = made
+    data = history(theta, margin, in_box, is_branch)
     steps = data.step.values.tolist()
     tables = audit(data, warmup)
-    for kind, chosen in (("units", ~is_layer), ("layers", is_layer)):
+    for kind, chosen in (("units", ~is_branch), ("layers", is_branch)):
         assert [row.rule for row in tables[kind]] == [r.name for r in RULES if kind == "units" or not r.units_only]
         for row in tables[kind]:
             verdicts, judged = [], []
@@ -115,8 +115,8 @@ def test_audit_against_one_gate_at_a_time(made):
 
 @given(paths)
 def test_lower_thresholds_flag_fewer_gates_and_later(made):
-    theta, margin, in_box, is_layer, warmup = made
-    first = first_flags(history(theta, margin, in_box, is_layer), warmup)
+    theta, margin, in_box, is_branch, warmup = made
+    first = first_flags(history(theta, margin, in_box, is_branch), warmup)
     assert ((first == -1) | (first >= warmup)).all()
     levels = first[-len(THRESHOLDS) :]
     for higher, lower in itertools.pairwise(levels):
@@ -125,8 +125,8 @@ def test_lower_thresholds_flag_fewer_gates_and_later(made):
 
 @given(paths)
 def test_thresholds_above_death_lead_it_unless_the_warm_up_came_between(made):
-    theta, margin, in_box, is_layer, warmup = made
-    data = history(theta, margin, in_box, is_layer)
+    theta, margin, in_box, is_branch, warmup = made
+    data = history(theta, margin, in_box, is_branch)
     fate, first = fates(data.step.values, theta), first_flags(data, warmup)
     for flag in first[3:6]:  # θ < 0.5, 0.1, 0.05
         late = fate.dead & (fate.death >= warmup)
@@ -209,7 +209,7 @@ def test_a_unit_is_flagged_with_its_branch_under_every_rule():
     """Gate 0 lies in the branch of gate 1, which falls below every threshold in the second record."""
     theta = np.array([[0.9, 0.9], [0.9, 0.005], [0.9, 0.005]])
     margin = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, -1.0]])
-    made = {"margin": margin, "in_box": margin < 0, "is_layer": [False, True], "holder": [1, -1]}
+    made = {"margin": margin, "in_box": margin < 0, "is_branch": [False, True], "parent": [1, -1]}
     assert (first_flags(history(theta, **made), 0)[:, 0] == history(theta, **made).step.values[1]).all()
-    assert (first_flags(history(theta, **made | {"holder": [-1, -1]}), 0)[:, 0] == -1).all()
+    assert (first_flags(history(theta, **made | {"parent": [-1, -1]}), 0)[:, 0] == -1).all()
     assert (first_flags(history(theta, cost=0.0, **made), 0)[:, 0] == -1).all(), "without a price a unit stays"

@@ -31,7 +31,7 @@ def test_certified_at_m_is_a_headroom_of_more_than_m(m):
     state = {name: RUN.values(name) for name in ("rho_in", "rho", "theta", "cost")}
     for kind, margin, norms, units in (
         (LinearGate, own.margin, ("rho",), slice(None)),
-        (BilinearGate, own.margin_bilinear, ("rho_in", "rho"), ~RUN.history.is_layer.values),
+        (BilinearGate, own.margin_bilinear, ("rho_in", "rho"), ~RUN.history.is_branch.values),
     ):
         column = "coupling" if kind is LinearGate else "coupling_bilinear"
         once = RUN.values(column)[:, units] / RUN.factor
@@ -57,7 +57,7 @@ def test_tables_count_fewer_flags_with_every_m():
     for kind, rule in {(row["kind"], row["rule"]) for row in rows}:
         flagged = [row["flagged"] for row in rows if (row["kind"], row["rule"]) == (kind, rule)]
         assert flagged == sorted(flagged, reverse=True) and flagged[0] <= sum(
-            int((run.history.is_layer.values == (kind == "layers")).sum()) for run in runs
+            int((run.history.is_branch.values == (kind == "layers")).sum()) for run in runs
         )
     assert rows[0]["headroom"] == 1.0 and any(row["flagged"] for row in rows)
 

@@ -77,7 +77,7 @@ def nested(pull, difference, error, theta_branch):
     """A unit of weight ½ in the branch that is gate 1, in the columns of the tracker: given that the branch is on."""
     branch = np.stack([np.full(len(pull), 0.5), theta_branch], axis=1)
     states = np.stack([np.full((len(pull), 2), 0.5), branch], axis=1)
-    run = shadow_run(states, np.zeros((len(pull) - 1, 2)), 1.0, np.full((len(pull) - 1, 2), 0.1), holder=[1, -1])
+    run = shadow_run(states, np.zeros((len(pull) - 1, 2)), 1.0, np.full((len(pull) - 1, 2), 0.1), parent=[1, -1])
     columns = {"pull": pull, "difference": difference, "error": error}
     both = {name: np.stack([values, np.zeros(len(pull))], axis=1) for name, values in columns.items()}
     return run.history.assign({name: (("step", "gate"), values) for name, values in both.items()})

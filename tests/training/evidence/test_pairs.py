@@ -9,7 +9,7 @@ from scipy import stats
 
 import training.experiments.validate
 from training.commands.evidence import pool_runs
-from training.engine.config import PruneSettings, TrackerSettings, Validate
+from training.engine.config import PruneSettings, RunConfig, TrackerSettings
 from training.errors import InputError
 from training.evidence.pairs import Ended, _on, open_ended, pairs
 
@@ -44,10 +44,10 @@ def test_seeds_make_a_row_and_rules_and_settings_make_others():
 
 
 def test_what_hangs_in_a_branch_that_is_off_is_off_and_a_branch_without_units_too():
-    holder = np.array([2, 2, -1, 4, -1, -1])
+    parent = np.array([2, 2, -1, 4, -1, -1])
     open_ = np.array([1, 0, 0, 0, 1, 1], dtype=bool)
-    assert _on(open_, holder).tolist() == [False, False, False, False, False, True]
-    assert _on(np.array([1, 0, 1, 1, 1, 0], dtype=bool), holder).tolist() == [True, False, True, True, True, False]
+    assert _on(open_, parent).tolist() == [False, False, False, False, False, True]
+    assert _on(np.array([1, 0, 1, 1, 1, 0], dtype=bool), parent).tolist() == [True, False, True, True, True, False]
 
 
 def test_a_prune_run_without_its_shadow_run_or_there_twice_is_refused():
@@ -62,7 +62,7 @@ def test_a_prune_run_without_its_shadow_run_or_there_twice_is_refused():
 
 def test_real_runs_are_compared_by_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training.experiments.validate, "_draw", lambda folder: None)
-    shadow = Validate(
+    shadow = RunConfig(
         out=tmp_path / "shadow",
         network="resnet8",
         width=2,

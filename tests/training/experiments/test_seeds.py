@@ -9,7 +9,7 @@ import torch
 import training.experiments.seeds
 import training.experiments.validate
 from training.certificates.tracker import TrackerSettings
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.errors import InputError
 from training.experiments.seeds import resume_any, validate_seeds
 from training.experiments.validate import resume, validate
@@ -19,7 +19,7 @@ from training.runtime.checkpoints import Checkpoints
 def config(out):
     tracker = TrackerSettings(warmup=20, window=10, every=5)
     small = {"network": "resnet8", "width": 2, "epochs": 1, "batch": 32, "nu": 3.0, "gate_lr": 2.0}
-    return Validate(out=out, tracker=tracker, ungated=False, seed=3, seeds=2, jobs=1, **small)
+    return RunConfig(out=out, tracker=tracker, ungated=False, seed=3, seeds=2, jobs=1, **small)
 
 
 def weights(run):

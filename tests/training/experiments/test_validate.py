@@ -10,7 +10,7 @@ import training.experiments.validate
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.loop import evaluate
 from training.evidence.audit import audit
 from training.experiments.validate import validate
@@ -32,7 +32,7 @@ def config(out, **changes):
         "batch": 32,
         "hold": 20,
     }
-    return Validate(out=out, tracker=TRACKER, **(chosen | changes))
+    return RunConfig(out=out, tracker=TRACKER, **(chosen | changes))
 
 
 def quick(config):

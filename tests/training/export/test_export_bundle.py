@@ -19,7 +19,7 @@ from training.export.atomic_folder import atomic_folder
 from training.export.decided import decided
 from training.export.onnx_file import run_onnx, write_onnx
 from training.export.packages import PACKAGES
-from training.export.plain import plain
+from training.export.plain_network import plain
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.gating.removal import shrink

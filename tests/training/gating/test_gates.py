@@ -221,7 +221,7 @@ def test_order_is_that_of_the_structure():
     net = network(14, 2)
     gates, structure = Gates(net), structure_of(net, (1, 8, 8))
     assert len(gates.theta) == structure.gates == len(structure.names)
-    assert gates.is_layer.tolist() == structure.is_layer.tolist()
+    assert gates.is_branch.tolist() == structure.is_branch.tolist()
     for group, size, where in zip(gates.groups, gates.sizes, structure.unit_slices.values(), strict=False):
         assert where.stop - where.start == size
         assert all(name.startswith(group.name + "[") for name in structure.names[where])
@@ -231,12 +231,12 @@ def test_order_is_that_of_the_structure():
 def test_holder_is_the_branch_around_each_unit():
     net = network(14, 2)
     gates, names = Gates(net), structure_of(net, (1, 8, 8)).names
-    for gate, holder in enumerate(gates.holder.tolist()):
+    for gate, parent in enumerate(gates.parent.tolist()):
         if gate < gates.units:
-            assert names[holder] == names[gate].partition(".")[0] + ".branch"
+            assert names[parent] == names[gate].partition(".")[0] + ".branch"
         else:
-            assert holder == -1
-    assert Gates(Small()).holder.tolist() == [-1] * 4
+            assert parent == -1
+    assert Gates(Small()).parent.tolist() == [-1] * 4
 
 
 def test_decisions_follow_one_half_and_nothing_random():

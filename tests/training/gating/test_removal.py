@@ -195,7 +195,7 @@ def test_rows_by_hand():
     assert (block.conv1.out_channels, block.norm1.num_features, block.conv2.in_channels, block.units.count) == (2,) * 4
     assert run.gates.theta is theta and run.gates.origin.tolist() == [0, 1, 3, 4, *range(6, 17)]
     assert run.gates.sizes == [2, 2, 8, 1, 1, 1]
-    assert run.gates.holder.tolist() == [12] * 2 + [13] * 2 + [14] * 8 + [-1] * 3
+    assert run.gates.parent.tolist() == [12] * 2 + [13] * 2 + [14] * 8 + [-1] * 3
     assert [g.name for g in run.gates.groups] == ["block0.units", "block1.units", "block2.units"]
 
 

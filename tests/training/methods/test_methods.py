@@ -15,7 +15,7 @@ from dynamics.models.complexity import training_flops
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
 from training.engine.build import network_of
-from training.engine.config import PruneSettings, Validate
+from training.engine.config import PruneSettings, RunConfig
 from training.engine.loop import Hooks, Training
 from training.engine.method import Method
 from training.errors import InputError
@@ -46,7 +46,7 @@ def digits():
 def config(**changes):
     chosen = {"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": BATCH, "lr": 0.05}
     certificates = {"tracker": TrackerSettings(warmup=5, window=5, every=5), "prune": PruneSettings(every=5)}
-    return Validate(**(chosen | certificates | changes))
+    return RunConfig(**(chosen | certificates | changes))
 
 
 class Watch(Hooks):

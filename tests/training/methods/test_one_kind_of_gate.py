@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dynamics.models.hyperprior import cost_from_gamma
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
-from training.engine.config import PruneSettings, Validate
+from training.engine.config import PruneSettings, RunConfig
 from training.engine.loop import Hooks
 from training.errors import InputError
 from training.gating.gates import Gates
@@ -49,7 +49,7 @@ def digits():
 def config(**changes):
     chosen = {"network": "resnet8", "width": 4, "epochs": 3, "batch": BATCH, "lr": 0.05}
     certificates = {"tracker": TrackerSettings(warmup=5, window=5, every=5), "prune": PruneSettings(every=5)}
-    return Validate(**(chosen | certificates | changes))
+    return RunConfig(**(chosen | certificates | changes))
 
 
 class Watch(Hooks):
@@ -97,7 +97,7 @@ def test_through_a_view_of_units_only_units_leave(name, seed, share):
     network, shape = build(name, 1, 10, width=3, size=SIZES[name]), (1, SIZES[name], SIZES[name])
     before, layers, view = sizes(network), names(network), UnitsOnly(network)
     gates = Gates(view)
-    assert len(gates.theta) == sum(before.values()) and not gates.is_layer.any()
+    assert len(gates.theta) == sum(before.values()) and not gates.is_branch.any()
     shrunk = shrink(view, None, gates, torch.rand(len(gates.theta)) < share)
     after = sizes(network)
     assert names(network) == layers and list(after) == list(before)  # every layer is there
@@ -115,7 +115,7 @@ def test_through_a_view_of_layers_only_whole_branches_leave(name, seed, share):
     images = torch.randn(2, *shape)
     before, layers, view = sizes(network), names(network), LayersOnly(network)
     gates = Gates(view)
-    assert gates.is_layer.all() and len(gates.theta) == len(layers)
+    assert gates.is_branch.all() and len(gates.theta) == len(layers)
     going = torch.rand(len(layers)) < share
     gates.put((~going).float()[None])
     masked = network.eval()(images)

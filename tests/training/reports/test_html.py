@@ -10,7 +10,7 @@ import pytest
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
 from training.commands.report import write_page
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.errors import InputError
 from training.experiments.validate import validate
 from training.reports.html import page, read_runs
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 def shadow(tmp_path_factory):
     tracker = TrackerSettings(warmup=20, window=10, every=5)
     small = {"network": "resnet8", "width": 2, "epochs": 2, "batch": 48, "nu": 3.0, "gate_lr": 2.0, "threads": 1}
-    return validate(Validate(out=tmp_path_factory.mktemp("runs") / "shadow", tracker=tracker, **small), draw=False)
+    return validate(RunConfig(out=tmp_path_factory.mktemp("runs") / "shadow", tracker=tracker, **small), draw=False)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_numbers_are_those_of_the_result_files(run, prune):
     assert data["gates"] == [str(name) for name in history.gate.values]
     assert data["steps"] == history.step.values.tolist()
     assert data["theta"][3] == pytest.approx(history.theta.values[:, 3], abs=1e-3)
-    on = int((history.theta.values[-1] >= 0.5)[~history.is_layer.values].sum())
+    on = int((history.theta.values[-1] >= 0.5)[~history.is_branch.values].sum())
     after = [int(b) for a, b in re.findall(r"<td>(\d+) → (\d+)</td>", text)]
     assert sum(after) == on and sum(after) < sum(int(a) for a, b in re.findall(r"<td>(\d+) → (\d+)</td>", text))
 

@@ -12,7 +12,7 @@ import torch
 import training.experiments.validate
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
-from training.engine.config import PruneSettings, Validate
+from training.engine.config import PruneSettings, RunConfig
 from training.engine.journal import Journal
 from training.errors import InputError
 from training.experiments.validate import resume, validate
@@ -89,7 +89,7 @@ class Stopped(BaseException):
 
 def config(out, mode):
     """Strong pressure, so that gates leave within 88 steps of a tiny network; a checkpoint after every step."""
-    return Validate(
+    return RunConfig(
         out=out,
         network="resnet8",
         width=4,

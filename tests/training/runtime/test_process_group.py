@@ -26,7 +26,7 @@ import training.runtime.checkpoints
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
-from training.engine.config import PruneSettings, Validate
+from training.engine.config import PruneSettings, RunConfig
 from training.engine.loop import Training
 from training.errors import InputError
 from training.experiments.validate import resume, validate
@@ -58,7 +58,7 @@ def train(ranks, common=True):
             remove = torch.zeros(len(gates.theta), dtype=torch.bool)
             remove[[0, 2, 5, -1]] = True
             shrunk = shrink(network, optimizer, gates, remove)
-            ranks.agree("what is left", torch.from_numpy(shrunk.kept), gates.theta)
+            ranks.check_equal("what is left", torch.from_numpy(shrunk.kept), gates.theta)
         gates.sample(BATCH, masks, ranks.share)
         loss = F.cross_entropy(network(images.double()), labels)
         optimizer.zero_grad(set_to_none=True)
@@ -71,7 +71,7 @@ def train(ranks, common=True):
             gates.theta.sub_(0.1 * (difference + 0.02)).clamp_(0, 1)
         losses.append(loss)
         differences.append(difference)
-    ranks.agree("weights and gates", *network.parameters(), *gates.state_dict().values())
+    ranks.check_equal("weights and gates", *network.parameters(), *gates.state_dict().values())
     return {
         "losses": torch.stack(losses),
         "differences": torch.cat(differences),
@@ -121,7 +121,7 @@ TOLERANCE = {EXACT: 1e-12, SINGLE: 1e-6, HALF: 0.03}
 
 def config(out):
     """Eleven steps, gates removed after the fourth, and a plain network of as many; a checkpoint at every step."""
-    return Validate(
+    return RunConfig(
         out=out,
         network="resnet8",
         width=4,
@@ -187,14 +187,14 @@ def _operate(rank, folder):
         ranks.sum([total])
         seen["sum"] = total
         seen["gather"] = ranks.gather(torch.arange(6.0).view(3, 2) + 6 * rank)
-        seen["handed out"] = ranks.hand_out({"w": torch.full((2, 3), rank), "of": ["rank", rank, None]})
+        seen["handed out"] = ranks.broadcast({"w": torch.full((2, 3), rank), "of": ["rank", rank, None]})
         seen["disagree"] = []
         for parts in [(torch.tensor([0.5, 0.25 + rank * 1e-7]),), (f"rank {rank}",), (torch.zeros(2 + rank),)]:
             try:
-                ranks.agree("θ", *parts)
+                ranks.check_equal("θ", *parts)
             except RanksDifferError as error:
                 seen["disagree"].append(str(error))
-        ranks.agree("θ", torch.ones(3), "the same", 4)
+        ranks.check_equal("θ", torch.ones(3), "the same", 4)
         torch.manual_seed(0)
         run = Training(config(None), build("resnet8", 1, 10, size=8, width=4), load_digits(), ranks=ranks)
         try:
@@ -333,7 +333,7 @@ def test_alone_nothing_changes(monkeypatch):
         ranks.average([value])
         ranks.sum([value])
         ranks.check_batch(7)
-        ranks.agree("θ", value)
+        ranks.check_equal("θ", value)
         assert value.tolist() == [1.0, 2.0] and torch.equal(ranks.gather(value), value)
         assert ranks.first and ranks.share == Share(0, 1)
     torch.manual_seed(0)

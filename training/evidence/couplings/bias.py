@@ -61,7 +61,7 @@ def bias(runs: Sequence[ShadowRun], ages: Sequence[float] = AGES) -> list[dict[s
                 cells.append({name: values[records][:, gates] for name, values in columns.items()})
             row = _row(cells)
             if row is not None:
-                kind = "layers" if parts[0]["is_layer"][0][places(runs[0]).index(place)] else "units"
+                kind = "layers" if parts[0]["is_branch"][0][places(runs[0]).index(place)] else "units"
                 rows.append({"place": place, "kind": kind, "from": begin, "to": end, **row})
     return rows
 
@@ -73,7 +73,7 @@ def _columns(run: ShadowRun) -> dict[str, np.ndarray]:
             raise InputError(f"{run.name} holds no column {name}: it was made by another version")
     columns = {name: run.values(name) for name in ("theta", "cost", *NEEDED)}
     columns["share"] = share_on(run.history)
-    columns["is_layer"] = np.broadcast_to(run.history.is_layer.values, columns["theta"].shape)
+    columns["is_branch"] = np.broadcast_to(run.history.is_branch.values, columns["theta"].shape)
     return columns
 
 

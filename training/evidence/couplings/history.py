@@ -44,7 +44,7 @@ def coupling_history(run: ShadowRun) -> dict[str, Any]:
     groups = []
     for kind in ("units", "layers"):
         for name in ("dead", "alive", "undecided"):
-            chosen = (history.is_layer.values == (kind == "layers")) & (fate == name)
+            chosen = (history.is_branch.values == (kind == "layers")) & (fate == name)
             if chosen.any():
                 parts = {key: _quantiles(value[:, chosen]) for key, value in values.items()}
                 count = (~np.isnan(values["measured"][:, chosen])).sum(1).tolist()

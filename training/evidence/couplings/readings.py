@@ -65,7 +65,7 @@ def _ratios(run: ShadowRun, kind: str) -> dict[str, np.ndarray]:
     columns = {name: run.values(name) for name in names}
     along = couplings(columns, "along")[0]
     used = np.isfinite(along) & (along > 0) & (run.values("theta") > 0) & np.isfinite(columns["gradient_square"])
-    used &= np.isfinite(columns["gradient_error"]) & (run.history.is_layer.values == (kind == "layers"))
+    used &= np.isfinite(columns["gradient_error"]) & (run.history.is_branch.values == (kind == "layers"))
     found = {name: (couplings(columns, reading, z)[0][used] / along[used]) for name, reading, z in READINGS}
     age = np.broadcast_to((run.history.step.values / run.steps)[:, None], used.shape)
     return found | {"age": age[used], "square": columns["gradient_square"][used]}
@@ -132,7 +132,7 @@ def _threats(run: ShadowRun, kind: str, records: int) -> tuple[np.ndarray, np.nd
     """(age, share·D̂/κ, its error) of every gate of the kind and record at θ = 0 and κ > 0."""
     value, error = pooled_probes(run, records)
     cost = run.values("cost")
-    used = (run.values("theta") == 0) & (cost > 0) & (run.history.is_layer.values == (kind == "layers"))
+    used = (run.values("theta") == 0) & (cost > 0) & (run.history.is_branch.values == (kind == "layers"))
     scale = share_on(run.history)[used] / cost[used]
     age = np.broadcast_to((run.history.step.values / run.steps)[:, None], used.shape)
     return age[used], value[used] * scale, error[used] * scale

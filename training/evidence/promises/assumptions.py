@@ -111,14 +111,14 @@ def seen_broken(history: xr.Dataset, rule: Rule, mask: Bool[np.ndarray, "step ga
     assert rule.system is not None
     gate = np.flatnonzero(mask.any(0))
     record = mask.argmax(0)[gate]
-    holder = history.holder.values
+    parent = history.parent.values
     own = history[{"box": "in_box", "half-plane": "margin", "bilinear": "margin_bilinear"}[rule.name]].values
     branch = history["in_box" if rule.name == "box" else "margin"].values
     certified = mask if rule.system == "linear" else history.margin.values < 0
-    through = inherits(holder, history.cost.values)[record, gate] & certified[record, holder[gate]]
-    through &= own[record, gate] == branch[record, holder[gate]]
+    through = inherits(parent, history.cost.values)[record, gate] & certified[record, parent[gate]]
+    through &= own[record, gate] == branch[record, parent[gate]]
     last, found = history.sizes["step"] - 1, np.zeros(mask.shape[1], dtype=bool)
-    for part, subject, system in ((~through, gate, rule.system), (through, holder[gate], "linear")):
+    for part, subject, system in ((~through, gate, rule.system), (through, parent[gate], "linear")):
         made = made_at(history, gate[part], subject[part], record[part], system)  # type: ignore[arg-type]
         seen = exceeded(history, made, np.full(len(made.gate), last))
         found[made.gate] = first_step(history.step.values, seen.above | seen.below) >= 0

@@ -245,7 +245,7 @@ def breaks(run: ShadowRun, rule: Rule) -> dict[str, Any]:
     entries = [
         {
             "gate": str(run.history.gate.values[gate]),
-            "kind": "layers" if run.history.is_layer.values[gate] else "units",
+            "kind": "layers" if run.history.is_branch.values[gate] else "units",
             "rule": rule.name,
             "flag": int(flag[gate]),
             "outcome": str(outcome[gate]),
@@ -256,7 +256,7 @@ def breaks(run: ShadowRun, rule: Rule) -> dict[str, Any]:
         }
         for gate in np.flatnonzero(wrong | false)
     ]
-    layer = run.history.is_layer.values
+    layer = run.history.is_branch.values
     return {
         "units": _counts(~layer, outcome, judged),
         "layers": _counts(layer, outcome, judged),

@@ -46,13 +46,13 @@ def promises(run: ShadowRun, rule: Rule, flag: Int[np.ndarray, " gate"]) -> list
     branch = certificates.in_box if rule.name == "box" else certificates.margin < 0
     gate = np.flatnonzero(flag >= 0)
     record = np.searchsorted(history.step.values, flag[gate])
-    holder = history.holder.values[gate]
-    priced = inherits(history.holder.values, run.values("cost"))
-    through = priced[record, gate] & branch[record, holder]
+    parent = history.parent.values[gate]
+    priced = inherits(history.parent.values, run.values("cost"))
+    through = priced[record, gate] & branch[record, parent]
     itself = own[record, gate] | ~through
     return [
         made_at(history, gate[itself], gate[itself], record[itself], rule.system),
-        made_at(history, gate[through], holder[through], record[through], "linear"),
+        made_at(history, gate[through], parent[through], record[through], "linear"),
     ]
 
 

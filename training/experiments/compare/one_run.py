@@ -21,7 +21,7 @@ import torch
 from training.data.data_sets import load
 from training.data.source import Source
 from training.engine.build import network_of
-from training.engine.config import Validate, from_plain, plain, what
+from training.engine.config import RunConfig, from_json, run_identity, to_json
 from training.engine.journal import Journal
 from training.engine.listeners import Listeners
 from training.engine.live_view import LiveView
@@ -53,7 +53,7 @@ class Run:
 
     label: str
     system: System
-    config: Validate
+    config: RunConfig
     folder: Path
     first: Path | None = None
 
@@ -88,7 +88,7 @@ def check_folder(run: Run) -> None:
     if settings is None:
         return
     # A run that was killed between the two files has not begun to train.
-    held, wanted = (method or run.method) | what(from_plain(settings)), run.method | what(run.config)
+    held, wanted = (method or run.method) | run_identity(from_json(settings)), run.method | run_identity(run.config)
     for name in wanted:
         if held.get(name) != wanted[name]:
             raise InputError(
@@ -123,7 +123,7 @@ def _describe(folder: RunFolder, run: Run, source: Source) -> None:
     first = folder.read("environment.json")
     if first is not None and first["data"] != source.provenance:
         raise InputError(f"data must be those that the run began with, {first['data']}; got {source.provenance}")
-    folder.json("config.json", plain(run.config))
+    folder.json("config.json", to_json(run.config))
     folder.json("method.json", run.method)
     if first is None:
         folder.json("environment.json", here | {"data": source.provenance})

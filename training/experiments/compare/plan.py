@@ -12,7 +12,7 @@ from pathlib import Path
 from training.data.data_sets import load
 from training.data.source import Source
 from training.engine.build import network_of
-from training.engine.config import Validate, fingerprint
+from training.engine.config import RunConfig, fingerprint
 from training.engine.loop import Training
 from training.errors import InputError
 from training.experiments.compare.entry import Entry, entry
@@ -80,7 +80,7 @@ def _names(compare: Compare) -> list[str]:
     return [Unpruned.name, *(name for name in names if name != Unpruned.name)]
 
 
-def _check(each: Entry, base: Validate, source: Source) -> None:
+def _check(each: Entry, base: RunConfig, source: Source) -> None:
     try:
         config = each.system.run(base, source)
         Training(config, network_of(config, source), source, method=each.system.method)

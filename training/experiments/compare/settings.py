@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training.engine.config import PRESETS, Validate
+from training.engine.config import PRESETS, RunConfig
 from training.errors import InputError
 from training.methods.amount import check_fraction
 
@@ -87,7 +87,7 @@ class Compare:
         """Of the runs and the table."""
         return self.out if self.out is not None else Path("runs") / f"compare-{self.preset}"
 
-    def base(self, seed: int) -> Validate:
+    def base(self, seed: int) -> RunConfig:
         """The run that all systems have in common: that of the network that is not pruned.
 
         Args:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from training.engine.config import what
+from training.engine.config import run_identity
 from training.experiments.compare.one_run import Run
 from training.experiments.compare.plan import Plan
 from training.experiments.compare.provenance import provenance
@@ -97,7 +97,7 @@ def table(plan: Plan) -> dict[str, Any]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in what(run.config).items() if name != "seed"}
+    return {name: value for name, value in run_identity(run.config).items() if name != "seed"}
 
 
 def _own_seconds(result: dict[str, Any]) -> float:

@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from training.certificates.record import Record
 from training.data.data_sets import batch_count
 from training.data.source import Source
-from training.engine.config import Validate
-from training.engine.method import Method, Setting
+from training.engine.config import RunConfig
+from training.engine.method import Method, RunContext
 from training.engine.optimizer import ProjectedSGD
 from training.errors import InputError
 from training.gating.removal import Shrunk
@@ -86,11 +86,11 @@ class ChannelMasking:
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} must be > 0 and finite; got {getattr(self, name)}")
 
-    def run(self, config: Validate, source: Source) -> Validate:
+    def run(self, config: RunConfig, source: Source) -> RunConfig:
         """As it is: all phases share the run's epochs."""
         return config
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Masks, learns, removes; see the top of the file.
 
         Raises:
@@ -108,7 +108,7 @@ class _Masks(Method):
         begin, end: first step of the second and of the third phase.
     """
 
-    def __init__(self, setting: Setting, settings: ChannelMasking) -> None:
+    def __init__(self, setting: RunContext, settings: ChannelMasking) -> None:
         config, network, optimizer, source, ranks = setting
         if isinstance(network, Gated) and not network.unit_groups():
             raise InputError(f"network must have gated units, whose ratios can be learned; {config.network} has none")

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from training.engine.method import Method, Setting
+from training.engine.method import Method, RunContext
 from training.errors import InputError
 from training.gating.removal import Shrunk
 from training.methods.after_training import AfterTraining, PrunesOnce
@@ -74,7 +74,7 @@ class Snacs(AfterTraining):
         if not 0 <= self.drop <= 1:
             raise InputError(f"drop must be in [0, 1]; got {self.drop}")
 
-    def method(self, setting: Setting) -> Method:
+    def method(self, setting: RunContext) -> Method:
         """Prunes between the phases.
 
         Raises:
@@ -151,7 +151,7 @@ def _check_some_can_go(pairs: Sequence[Pair], settings: Snacs) -> None:
 class _Prunes(PrunesOnce):
     """Chooses between the phases, holds the kernels from then on."""
 
-    def __init__(self, setting: Setting, settings: Snacs) -> None:
+    def __init__(self, setting: RunContext, settings: Snacs) -> None:
         super().__init__(setting, settings)
         self.settings = settings
         # Whether the network and the data can be handled shows now, before any training.
@@ -165,7 +165,7 @@ class _Prunes(PrunesOnce):
         """Which kernels stay; what leaves is the units that they leave without use."""
         choice = self.look()
         kept = {name: torch.from_numpy(mask) for name, mask in zip(choice.names, choice.kept, strict=True)}
-        self.ranks.agree("kernels that stay", *kept.values())
+        self.ranks.check_equal("kernels that stay", *kept.values())
         self.masks = KernelMasks(self.network, kept)
         layers = [self.network.get_submodule(name) for name in choice.names]
         return unused(self.gates, dict(zip(layers, choice.kept, strict=True)), choice.spared)  # type: ignore[arg-type]

@@ -40,10 +40,10 @@ def group_of(gate: str) -> str:
 def layers_kept(run: PageRun) -> list[LayerKept]:
     """All groups and branches, in the order of the gates."""
     found: dict[str, LayerKept] = {}
-    for gate, is_layer, theta in zip(run.paths["gates"], run.paths["is_layer"], run.paths["theta"][-1], strict=True):
+    for gate, is_branch, theta in zip(run.paths["gates"], run.paths["is_layer"], run.paths["theta"][-1], strict=True):
         name = group_of(gate)
-        known = found.get(name, LayerKept(name, is_layer, 0, 0))
-        found[name] = LayerKept(name, is_layer, known.before + 1, known.after + (theta >= 0.5))
+        known = found.get(name, LayerKept(name, is_branch, 0, 0))
+        found[name] = LayerKept(name, is_branch, known.before + 1, known.after + (theta >= 0.5))
     return list(found.values())
 
 

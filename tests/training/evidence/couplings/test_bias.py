@@ -8,7 +8,7 @@ import xarray as xr
 
 import training.experiments.validate
 from training.certificates.tracker import TrackerSettings
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.errors import InputError
 from training.evidence.couplings.bias import bias
 from training.evidence.couplings.readings import pooled_probes, readings, returns
@@ -28,8 +28,8 @@ def run(**columns):
     values |= {"probe": np.nan, "probe_error": np.nan} | columns
     full = {n: (("step", "gate"), np.broadcast_to(np.asarray(v, float), (COUNT, 3)).copy()) for n, v in values.items()}
     places = {"step": 10 * np.arange(1, COUNT + 1), "gate": GATES}
-    holder = {"holder": ("gate", [2, 2, -1]), "is_layer": ("gate", [False, False, True])}
-    history = xr.Dataset(full, coords=places | holder)
+    parent = {"parent": ("gate", [2, 2, -1]), "is_branch": ("gate", [False, False, True])}
+    history = xr.Dataset(full, coords=places | parent)
     return ShadowRun("made", history, np.arange(COUNT) * 1.0, 10 * COUNT, 0, 1.0, 0.1, 1.0, {"seed": 0})
 
 
@@ -128,7 +128,7 @@ def test_the_command_on_a_real_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training.experiments.validate, "_draw", lambda folder: None)
     tracker = TrackerSettings(warmup=20, window=20, every=5, probe_every=2)
     chosen = {"nu": 3.0, "alpha": 0.2, "gate_lr": 2.0, "epochs": 2, "batch": 32, "hold": 20, "ungated": False}
-    folder = validate(Validate(out=tmp_path / "run", network="resnet8", width=4, tracker=tracker, **chosen))
+    folder = validate(RunConfig(out=tmp_path / "run", network="resnet8", width=4, tracker=tracker, **chosen))
     assert main([str(tmp_path / "out.json"), str(folder)]) == 0
     result = json.loads((tmp_path / "out.json").read_text())
     assert set(result) == {"runs", "bias", "readings", "returns"}

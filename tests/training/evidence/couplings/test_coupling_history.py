@@ -8,7 +8,7 @@ import pytest
 
 from training.certificates.fates import fates
 from training.certificates.tracker import TrackerSettings
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.evidence.couplings.history import QUANTILES, coupling_history, main
 from training.evidence.measurements import acting, bound
 from training.evidence.runs import open_run
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     tracker = TrackerSettings(warmup=10, window=10, every=5)
     validate(
-        Validate(
+        RunConfig(
             out=out, network="resnet8", width=1, epochs=1, batch=64, ungated=False, tracker=tracker, gate_lr=2.0, hold=0
         ),
         draw=False,
@@ -36,7 +36,7 @@ def test_quartiles_are_those_of_the_gates_one_by_one(folder):
     assert sum(group["gates"] for group in result["groups"]) == history.sizes["gate"]
     for group in result["groups"]:
         of_fate = {"dead": ended.dead, "alive": ended.alive, "undecided": ~(ended.dead | ended.alive)}[group["fate"]]
-        chosen = np.flatnonzero(of_fate & (history.is_layer.values == (group["kind"] == "layers")))
+        chosen = np.flatnonzero(of_fate & (history.is_branch.values == (group["kind"] == "layers")))
         for name, values in (("measured", acting(history).value), ("bound", bound(history))):
             for i, row in enumerate(values):
                 known = sorted(max(float(row[g]), 0.0) for g in chosen if not np.isnan(row[g]))

@@ -186,7 +186,7 @@ def nested(branch, unit, branch_couplings, unit_couplings, costs, bound=BOUND):
     """Gate 0 is a unit in the branch of gate 1; its own bound certifies nothing."""
     states = np.stack([unit, branch], axis=1)
     couplings = np.stack([unit_couplings, branch_couplings], axis=1)
-    return shadow_run(states, couplings, [np.inf, bound], np.stack([costs, costs], axis=1), holder=[1, -1])
+    return shadow_run(states, couplings, [np.inf, bound], np.stack([costs, costs], axis=1), parent=[1, -1])
 
 
 def test_a_unit_that_came_with_its_branch_is_judged_by_the_branch():
@@ -233,7 +233,7 @@ def test_of_two_promises_the_one_with_the_least_excuse_counts():
     stuck[0] = START
     states = np.stack([stuck, branch], axis=1)
     couplings = np.stack([np.r_[9.0, np.zeros(STEPS - 1)], np.full(STEPS, 0.9)], axis=1)
-    run = shadow_run(states, couplings, BOUND, np.stack([costs, costs], axis=1), holder=[1, -1])
+    run = shadow_run(states, couplings, BOUND, np.stack([costs, costs], axis=1), parent=[1, -1])
     counts, (gate,) = judged(run, kind="units")
     assert [promise["subject"] for promise in gate["promises"]] == ["g0", "g1"]
     assert gate["promises"][0]["verdict"] == "coupling, certainly"
@@ -251,7 +251,7 @@ def test_the_audit_sees_the_same_broken_couplings_and_costs_without_the_constant
     states = np.stack([deep, shallow, branch], axis=1)
     later = (np.arange(STEPS) > 2)[:, None]
     couplings = np.where(later, [of_unit, 9.0, of_branch], 0.1)
-    run = shadow_run(states, couplings, BOUND, np.stack([costs] * 3, axis=1), holder=[2, 2, -1])
+    run = shadow_run(states, couplings, BOUND, np.stack([costs] * 3, axis=1), parent=[2, 2, -1])
     seen = seen_broken(run.history, HALF_PLANE, flag_masks(run.history, 0, [HALF_PLANE])[0])
     cheaper, rest = cheap < 1 - 1e-6, 1 + 1e-6
     assert seen.tolist() == [of_unit > rest or cheaper, of_branch > rest or cheaper, of_branch > rest or cheaper]

@@ -13,9 +13,9 @@ from torch import nn
 
 from training.data.data_sets import batches, load_digits
 from training.engine.build import network_of
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.loop import Hooks, Training
-from training.engine.method import Setting
+from training.engine.method import RunContext
 from training.engine.optimizer import weight_optimizer
 from training.errors import InputError
 from training.gating.network_structure import structure_of
@@ -45,7 +45,7 @@ def large(digits):
 
 
 def config(**changes):
-    return Validate(**({"network": "lenet-300-100", "width": 30, "epochs": 4, "batch": BATCH, "lr": 0.05} | changes))
+    return RunConfig(**({"network": "lenet-300-100", "width": 30, "epochs": 4, "batch": BATCH, "lr": 0.05} | changes))
 
 
 def masking(**changes):
@@ -338,7 +338,7 @@ def test_networks_without_units_are_refused(digits):
         network = Chain(nn.Conv2d(1, 4, 3, 1, 1), *parts, nn.Flatten(), nn.Linear(256, 10))
         optimizer = weight_optimizer("sgd", network, lr=0.1, momentum=0.9, decay=0.0)
         with pytest.raises(InputError, match="network must have gated units, whose ratios can be learned"):
-            masking().method(Setting(config(), network, optimizer, digits))
+            masking().method(RunContext(config(), network, optimizer, digits))
 
 
 def test_a_loss_that_diverges_is_told(digits):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from training.data.data_sets import load_digits
-from training.engine.config import Validate
+from training.engine.config import RunConfig
 from training.engine.loop import Hooks, Training, evaluate
 from training.errors import InputError
 from training.gating.sites import GateSite
@@ -31,7 +31,7 @@ def digits():
 
 
 def config(**changes):
-    return Validate(**({"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": 48, "lr": 0.05} | changes))
+    return RunConfig(**({"network": "resnet8", "width": 4, "epochs": EPOCHS, "batch": 48, "lr": 0.05} | changes))
 
 
 def snacs(**changes):
