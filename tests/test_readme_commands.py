@@ -12,7 +12,7 @@ from training.engine.config import RunConfig, preset
 from training.experiments.compare import Compare
 from training.experiments.compare.settings import comparison
 from training.methods.after_training import AfterTraining
-from training.methods.registry import SYSTEMS, TARGETS
+from training.methods.registry import METHODS, TARGETS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"-m training ((?:validate|compare) [^#`\n]*)", README)))
@@ -31,19 +31,19 @@ def test_the_command_is_taken(command):
     assert isinstance(parse(kind, "README", arguments, default(name)), kind)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_system_is_in_the_table_with_its_settings(name):
     (line,) = (line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
     named = line.rsplit("|", 2)[1].split("(")[0].replace(",", " ").split()
-    assert named == [each.name for each in fields(SYSTEMS[name])]
-    module = SYSTEMS[name].__module__.replace(".", "/")
+    assert named == [each.name for each in fields(METHODS[name])]
+    module = METHODS[name].__module__.replace(".", "/")
     assert name == "none" or f"({module}.py)" in line
     assert (name in TARGETS) == ("--share" in line)
-    assert issubclass(SYSTEMS[name], AfterTraining) == ("--retrain" in line)
+    assert issubclass(METHODS[name], AfterTraining) == ("--retrain" in line)
 
 
 def test_the_help_names_every_system(capsys):
     with pytest.raises(SystemExit):
         parse(Compare, "test", ["--help"])
     told = capsys.readouterr().out
-    assert all(name in told for name in SYSTEMS)
+    assert all(name in told for name in METHODS)

@@ -1,18 +1,20 @@
 """One training run, from its settings to its last checkpoint. A step is made in `training.engine.loop`."""
 
 from training.engine.build import network_of
+from training.engine.callbacks import Callback
 from training.engine.config import PRESETS, PruneSettings, RunConfig, preset
 from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
 from training.engine.live_view import LiveView
-from training.engine.loop import Hooks, Trained, Training, evaluate
+from training.engine.loop import Training, evaluate
 from training.engine.method import Method
 from training.engine.optimizer import ProjectedSGD, weight_optimizer
+from training.engine.position import Trained
 
 __all__ = [
     "PRESETS",
+    "Callback",
     "GateLearner",
-    "Hooks",
     "Journal",
     "LiveView",
     "Method",

@@ -24,7 +24,7 @@ _BLOCK = re.compile(r"(<!-- quote (?P<folder>\S+) -->\n).*?(<!-- end quote -->)"
 
 
 def quoted(text: str, folder: Path) -> str:
-    """The text with every quotation made anew from the result files below `folder`.
+    """Return the text with every quotation made anew from the result files below `folder`.
 
     Raises:
         FileNotFoundError: if a quoted result is not there.

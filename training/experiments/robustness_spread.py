@@ -17,7 +17,7 @@ QUANTITIES = ("units", "macs", "parameters", "accuracy")
 
 
 def exponent(rows: Sequence[Mapping[str, Any]], quantity: str) -> float | None:
-    """p in quantity ∝ (units at the start)^p, by least squares of the logarithms: 0 where the start does not matter.
+    """Return p in quantity ∝ (units at the start)^p, by least squares of the logarithms: 0: no influence.
 
     Args:
         rows: of runs.
@@ -38,13 +38,13 @@ def exponent(rows: Sequence[Mapping[str, Any]], quantity: str) -> float | None:
 
 
 def spread(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each system: mean and standard deviation over seeds at each width, and the exponents over widths.
+    """For each method: mean and standard deviation over seeds at each width, and the exponents over widths.
 
     Args:
         rows: of runs, at least one; see `training.experiments.robustness.one_run`.
 
     Returns:
-        For each system, in the order of the rows: `widths`, an entry a starting width with the number of runs n and,
+        For each method, in the order of the rows: `widths`, an entry a starting width with the number of runs n and,
         for each of `QUANTITIES`, (mean, standard deviation; None for one run); and `exponents`, for each quantity
         (p, low, high), the limits by bootstrap over seeds.
     """
@@ -84,7 +84,7 @@ def _exponent(by_seed: Sequence[Sequence[Mapping[str, Any]]], quantity: str) -> 
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """The table of a result of `training.experiments.robustness.measure`."""
+    """Return the table of a result of `training.experiments.robustness.measure`."""
     settings = result["settings"]
     run = settings["run"]
     lines = [
@@ -107,7 +107,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 
 def sizes(result: Mapping[str, Any]) -> list[list[str]]:
-    """Headings, then a row a system and starting width: mean ± standard deviation of what it ends with."""
+    """Return headings, then a row a method and starting width: mean ± standard deviation of what it ends with."""
     rows = [["system", "start ×width (units)", "runs", "units", "MACs", "parameters", "accuracy, %", "undecided gates"]]
     for each in result["spread"]:
         for at in each["widths"]:
@@ -118,7 +118,7 @@ def sizes(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def powers(result: Mapping[str, Any]) -> list[list[str]]:
-    """Headings, then a row a system: the exponents over the starting units, with limits."""
+    """Return headings, then a row a method: the exponents over the starting units, with limits."""
     rows = [["system", "p of units", "p of MACs", "p of parameters"]]
     for each in result["spread"]:
         rows.append([each["system"], *(_power(each["exponents"][quantity]) for quantity in QUANTITIES[:3])])

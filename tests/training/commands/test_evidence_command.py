@@ -26,7 +26,7 @@ def folders(tmp_path_factory):
     """Two seeds and a third run with other settings, as `python -m training validate` leaves them."""
     root = tmp_path_factory.mktemp("runs")
     patch = pytest.MonkeyPatch()
-    patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+    patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
     made = []
     for name, seed, nu in (("a", 0, 2.0), ("b", 1, 2.0), ("c", 0, 0.1)):
         config = RunConfig(

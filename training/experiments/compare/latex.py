@@ -26,7 +26,7 @@ _CHARACTERS = {
 
 
 def escaped(text: str) -> str:
-    """A text as LaTeX prints it.
+    """Return a text as LaTeX prints it.
 
     Raises:
         ValueError: for a character that has no translation here, which LaTeX might not print.
@@ -42,7 +42,7 @@ def escaped(text: str) -> str:
 
 
 def as_latex(result: dict[str, Any]) -> str:
-    """A result of `training.experiments.compare.table.table`; how to read it is in comments above."""
+    """Return a result of `training.experiments.compare.table` as LaTeX; how to read it is in comments above."""
     cells = grid(result)
     rows = [" & ".join(map(escaped, row)) + r" \\" for row in cells]
     lines = [f"% {line}" for line in (r"\usepackage{booktabs}", title(result), *notes(result))]

@@ -1,4 +1,4 @@
-"""What came out of a comparison: for each system mean, standard deviation and number of seeds.
+"""The table of a comparison: for each method mean, standard deviation and number of seeds.
 
 Shares and times are relative to the network that is not pruned, of the same seed: multiply–accumulates and parameters
 of what is left, floating-point operations and wall time of the whole training. Accuracy is that of the last epoch.
@@ -37,7 +37,7 @@ MEASURES = {
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation and the values.
+    """Return mean, standard deviation and the values.
 
     Returns:
         mean: None without values.
@@ -56,7 +56,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def table(plan: Plan) -> dict[str, Any]:
-    """The table of all runs that are finished, as JSON holds it; a system without a finished run has no row.
+    """Return the table of all runs that are finished, as JSON holds it; a method without a finished run has no row.
 
     Nothing is left of a seed whose run without pruning is not finished: there is nothing to relate it to.
     """

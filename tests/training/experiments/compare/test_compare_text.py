@@ -12,7 +12,7 @@ from training.experiments.compare.latex import _CHARACTERS, as_latex, escaped
 from training.experiments.compare.markdown import as_markdown
 from training.experiments.compare.published import _ALL, published
 from training.experiments.compare.table import MEASURES, spread
-from training.methods.registry import SYSTEMS
+from training.methods.registry import METHODS
 from training.networks.registry import NETWORKS
 
 TOKENS = re.compile("|".join(re.escape(token) for token in sorted(_CHARACTERS.values(), key=len, reverse=True)) + "|.")
@@ -91,4 +91,4 @@ def test_published_numbers_stand_apart_and_only_where_they_belong():
     assert with_them[0][-1] == "published (source)" and with_them[1][-1] == "–" and "DepGraph" in with_them[2][-1]
     assert not published("resnet56", None, "cifar100") and not published("resnet56", 8, "cifar10")
     assert published("vgg16", 64, "cifar10") and not published("resnet20", None, "cifar10")
-    assert all(p.source and p.network in NETWORKS and p.method in (None, *SYSTEMS) for p in _ALL)
+    assert all(p.source and p.network in NETWORKS and p.method in (None, *METHODS) for p in _ALL)
