@@ -19,7 +19,7 @@ from training.errors import InputError
 from training.estimators.corrected import Corrected
 from training.estimators.enumeration import all_masks, exact_difference, mask_probabilities
 from training.estimators.interval import LEAST_SAMPLES, Interval
-from training.estimators.protocol import Estimate, Estimator
+from training.estimators.protocol import Estimate, Estimator, OneBatch
 from training.estimators.slopes import first_order, first_order_of, trapezoid, trapezoid_of
 from training.estimators.sums import Sums
 from training.estimators.trials import (
@@ -38,6 +38,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "Interval",
+    "OneBatch",
     "Sums",
     "all_masks",
     "control",
@@ -57,15 +58,15 @@ __all__ = [
 
 #: Name → what makes the estimator; a fresh one each time, since some remember.
 ESTIMATORS: dict[str, Callable[[], Estimator]] = {
-    "first-order": lambda: first_order,
-    "trapezoid": lambda: trapezoid,
+    "first-order": lambda: OneBatch(first_order),
+    "trapezoid": lambda: OneBatch(trapezoid),
     "curvature": lambda: Corrected(by_losses=False),
     "corrected": Corrected,
-    "difference": lambda: difference,
-    "horvitz-thompson": lambda: horvitz_thompson,
-    "horvitz-thompson-centred": lambda: horvitz_thompson_centred,
-    "control": lambda: control,
-    "control-own": lambda: control_own,
+    "difference": lambda: OneBatch(difference),
+    "horvitz-thompson": lambda: OneBatch(horvitz_thompson),
+    "horvitz-thompson-centred": lambda: OneBatch(horvitz_thompson_centred),
+    "control": lambda: OneBatch(control),
+    "control-own": lambda: OneBatch(control_own),
 }
 
 

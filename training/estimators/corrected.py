@@ -18,13 +18,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from training.estimators.protocol import Estimate, check_shapes
-from training.estimators.sums import Sums
+from training.estimators.protocol import Estimate, Estimator
+from training.estimators.sums import Sums, check_shapes
 
 __all__ = ["Corrected"]
 
 
-class Corrected:
+class Corrected(Estimator):
     """`curvature` and `corrected`; stateful, one object a run.
 
     Needs no sample on the rare side of a gate in each batch. Before a gate had samples on both sides in one batch,
@@ -48,7 +48,6 @@ class Corrected:
         if not 0 <= memory < 1:
             raise ValueError(f"memory must be in [0, 1); got {memory}")
         self.by_losses, self.memory = torch.as_tensor(by_losses), memory
-        self.state: Float[Tensor, "3 gate"] | None = None
 
     def __call__(
         self,
@@ -64,6 +63,17 @@ class Corrected:
         """
         check_shapes(masks, gradients, losses, theta)
         return Estimate(self.of(Sums.of(masks, gradients, losses), len(masks)), None)
+
+    def for_step(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+        theta: Float[Tensor, " gate"],
+        informative: Sums,
+    ) -> Float[Tensor, " gate"]:
+        """Return D̂ from the informative samples, after taking them in; see `Estimator.for_step`."""
+        return self.of(informative, len(losses)).to(theta.dtype)
 
     def of(self, sums: Sums, samples: int) -> Float[Tensor, " gate"]:
         """D̂, after taking the sums of a batch in.

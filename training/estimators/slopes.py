@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.estimators.protocol import Estimate, check_shapes
-from training.estimators.sums import Sums
+from training.estimators.protocol import Estimate
+from training.estimators.sums import Sums, check_shapes
 
 __all__ = ["first_order", "first_order_of", "trapezoid", "trapezoid_of"]
 

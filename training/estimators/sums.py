@@ -13,9 +13,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.estimators.protocol import check_shapes
+__all__ = ["Sums", "check_shapes"]
 
-__all__ = ["Sums"]
+
+def check_shapes(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor | None = None) -> None:
+    """Refuse what does not fit together.
+
+    Raises:
+        ValueError: naming the argument, its shape and the shape that is allowed.
+    """
+    if masks.dim() != 2 or not len(masks):
+        raise ValueError(f"masks must be [batch ≥ 1, gate]; got shape {tuple(masks.shape)}")
+    batch, gates = masks.shape
+    allowed: dict[str, tuple[Tensor | None, list[tuple[int, ...]]]] = {
+        "gradients": (gradients, [(batch, gates)]),
+        "losses": (losses, [(batch,), (batch, gates)]),
+        "theta": (theta, [(gates,)]),
+    }
+    for name, (value, shapes) in allowed.items():
+        if value is not None and tuple(value.shape) not in shapes:
+            raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}; got {tuple(value.shape)}")
 
 
 @dataclass(frozen=True, eq=False)

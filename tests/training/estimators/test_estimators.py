@@ -20,7 +20,7 @@ from training.estimators import (
     mask_probabilities,
     trapezoid,
 )
-from training.estimators.protocol import check_shapes
+from training.estimators.sums import check_shapes
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9, "equal_nan": True}
 
