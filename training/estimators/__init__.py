@@ -1,12 +1,12 @@
-"""Estimators of D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0] for all gates at once, by name.
+"""Estimators of D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0] for all gates at once are found by name.
 
 One batch: an `Estimator` (see `protocol`) from `estimator(name)`. Many steps: `Interval`, fed with `Sums`. Derivatives
 with respect to the masks are in `slopes`, comparisons of losses in `trials`, both together in `corrected`, the exact
 value in `enumeration`.
 
 Measured on a real network (`python -m benchmarks.estimators`), in units of D: slopes of units are quiet and, once
-corrected for curvature, little biased, while comparisons of losses drown a unit's small D in noise; for layers it is
-the other way round.
+corrected for curvature, little biased, while comparisons of losses drown a unit's small D in noise; for branches it
+is the other way round.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
 
 
 def estimator(name: str = "first-order", is_branch: Tensor | None = None) -> Estimator:
-    """The estimator of that name; with `is_branch` [gate] also "mixed": `corrected` for layers, `curvature` for units.
+    """Return the estimator of a name; with `is_branch` [gate] also "mixed": branches `corrected`, units `curvature`.
 
     Raises:
         InputError: for an unknown name; the message lists the known ones.

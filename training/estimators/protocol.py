@@ -26,6 +26,14 @@ class Estimate(NamedTuple):
     value: Float[Tensor, " gate"]
     error: Float[Tensor, " gate"] | None
 
+    @classmethod
+    def of_mean(
+        cls, count: Float[Tensor, " gate"], total: Float[Tensor, " gate"], square: Float[Tensor, " gate"]
+    ) -> Estimate:
+        """Return the mean of independent values and its standard error, from their number, sum and sum of squares."""
+        residual = (square - total.square() / count).clamp_min(0)
+        return cls(total / count, (residual / (count - 1) / count).sqrt())
+
 
 class Estimator(ABC):
     """Estimator of D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0] for all gates at once, from one batch at a time.

@@ -44,7 +44,7 @@ def mean(values):
 
 
 def variance(values):
-    """Of a mean."""
+    """Return the variance of a mean."""
     if len(values) < 2:
         return math.nan
     return sum((v - mean(values)) ** 2 for v in values) / (len(values) - 1) / len(values)
