@@ -25,7 +25,7 @@ from training.engine.method import RunContext
 from training.engine.optimizer import ProjectedSGD, effective_step, gate_rate
 from training.engine.pruning_method import PruningMethod
 from training.errors import InputError
-from training.estimators import Corrected, Sums, estimator
+from training.estimators import Sums, estimator
 from training.estimators.dead_gate_probes import probe
 from training.gating.multiples import in_multiples
 from training.gating.removal import Shrunk
@@ -91,7 +91,10 @@ class GateLearner(PruningMethod):
         cost = self.costs()
         masks, gradients, losses = seen = self._whole_batch(losses)
         sums = Sums.of(masks, gradients, losses, self.gates.informative(masks))
-        difference = self._difference(masks, gradients, losses, sums)
+        if len(self.gates.theta):
+            difference = self._estimator.for_step(masks, gradients, losses, self.gates.theta.detach(), sums)
+        else:
+            difference = gradients.sum(0)  # everything was removed
         every = self.config.tracker.probe_every if self.config.mode == "shadow" else 0
         if forward is not None and every and step % every == 0:
             probe(self.network, self.gates, *seen, forward, self.tracker.probes, self._probes, self.ranks)
@@ -101,7 +104,7 @@ class GateLearner(PruningMethod):
             self._descent.step(difference + cost)  # a held step too: it looks at every value
         except FloatingPointError:
             raise InputError(f"the loss diverged at step {step + 1}: lower lr = {self.config.lr}") from None
-        if record is not None and isinstance(self._estimator, Corrected):
+        if record is not None:
             rho, self._rho = self._rho, self._norms()
             self._estimator.follow(self._rho / rho)
         return record.spread(self.gates.origin.cpu().numpy(), self.gates.total) if record is not None else None
@@ -123,22 +126,6 @@ class GateLearner(PruningMethod):
         whole = self.ranks.gather(torch.cat([masks.detach(), gradients / self.ranks.size, losses[:, None]], 1))
         gates = masks.shape[1]
         return whole[:, :gates], whole[:, gates:-1], whole[:, -1]
-
-    def _difference(
-        self,
-        masks: Float[Tensor, "batch gate"],
-        gradients: Float[Tensor, "batch gate"],
-        losses: Float[Tensor, " batch"],
-        sums: Sums,
-    ) -> Float[Tensor, " gate"]:
-        """D̂ of this step."""
-        if not masks.shape[1]:
-            return gradients.sum(0)  # everything was removed
-        theta = self.gates.theta.detach()
-        if isinstance(self._estimator, Corrected):
-            return self._estimator.of(sums, len(losses)).to(theta.dtype)
-        value = self._estimator(masks, gradients, losses, theta).value.to(theta.dtype)
-        return torch.where(value.isnan(), gradients.sum(0), value)  # NaN: this batch had nothing to compare
 
     def costs(self) -> Float[Tensor, " gate"]:
         """Return κ of the gates that are there, nats of mean loss: ∂R/∂θ. A method with other prices overrides it."""
@@ -166,8 +153,7 @@ class GateLearner(PruningMethod):
             self.tracker.keep(shrunk.kept, shrunk.rho_in, shrunk.rho)
             kept = torch.as_tensor(shrunk.kept, device=self.gates.theta.device)
             self._rho = self._norms()
-            if isinstance(self._estimator, Corrected):
-                self._estimator.keep(kept)
+            self._estimator.keep(kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds of the gates; the network's and the optimizer's states are kept beside it."""
@@ -176,7 +162,7 @@ class GateLearner(PruningMethod):
             "masks": self._masks.get_state(),
             "probes": self._probes.get_state(),
             "rho": self._rho,
-            "estimator": self._estimator.state if isinstance(self._estimator, Corrected) else None,
+            "estimator": self._estimator.state,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -186,5 +172,5 @@ class GateLearner(PruningMethod):
         self._masks.set_state(state["masks"].cpu())
         self._probes.set_state(state["probes"].cpu())
         self._rho = state["rho"].to(self._rho.device)
-        if isinstance(self._estimator, Corrected) and state["estimator"] is not None:
+        if state["estimator"] is not None:
             self._estimator.state = state["estimator"].to(self._rho.device)

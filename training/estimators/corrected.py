@@ -1,4 +1,4 @@
-"""First-order, less its own bias as it was measured over the last steps: nearly as quiet, and hardly biased.
+"""The corrected estimators: first-order less its bias as measured over the last steps, quiet and hardly biased.
 
 The noise of an estimate matters at each step; its bias changes only as fast as the network does. So the quiet slopes of
 this step are combined with what needs many samples, averaged over past steps with each step's information
@@ -18,21 +18,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from training.estimators.protocol import Estimate, check_shapes
-from training.estimators.sums import Sums
+from training.estimators.protocol import Estimate, Estimator
+from training.estimators.sums import Sums, check_shapes
 
 __all__ = ["Corrected"]
 
 
-class Corrected:
-    """`curvature` and `corrected`; stateful, one object a run.
+class Corrected(Estimator):
+    """The estimators `curvature` and `corrected`, with memory: one object a run.
 
     Needs no sample on the rare side of a gate in each batch. Before a gate had samples on both sides in one batch,
     ĉ = R̂ = 0: first-order. A gate whose θ is 0 or 1 keeps its last corrections.
 
     Args:
         by_losses: with R̂, or without; or for each gate. R̂ brings the noise of losses, divided by √(2/(1 − memory)):
-            worth it where the loss is far from quadratic along a gate (layers), not where D is far below that noise
+            worth it where the loss is far from quadratic along a gate (branches), not where D is below that noise
             (units).
         memory: weight that the past keeps at each step, in [0, 1).
 
@@ -48,7 +48,6 @@ class Corrected:
         if not 0 <= memory < 1:
             raise ValueError(f"memory must be in [0, 1); got {memory}")
         self.by_losses, self.memory = torch.as_tensor(by_losses), memory
-        self.state: Float[Tensor, "3 gate"] | None = None
 
     def __call__(
         self,
@@ -57,7 +56,7 @@ class Corrected:
         losses: Float[Tensor, " batch"],
         theta: Float[Tensor, " gate"],
     ) -> Estimate:
-        """D̂, after taking this batch in. No standard error: ĉ's and R̂'s would need the whole past.
+        """Return D̂ after taking this batch in; no standard error: ĉ's and R̂'s would need the whole past.
 
         Raises:
             ValueError: for shapes that do not fit together, or another number of gates than before.
@@ -65,8 +64,19 @@ class Corrected:
         check_shapes(masks, gradients, losses, theta)
         return Estimate(self.of(Sums.of(masks, gradients, losses), len(masks)), None)
 
+    def for_step(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+        theta: Float[Tensor, " gate"],
+        informative: Sums,
+    ) -> Float[Tensor, " gate"]:
+        """Return D̂ from the informative samples, after taking them in; see `Estimator.for_step`."""
+        return self.of(informative, len(losses)).to(theta.dtype)
+
     def of(self, sums: Sums, samples: int) -> Float[Tensor, " gate"]:
-        """D̂, after taking the sums of a batch in.
+        """Return D̂ after taking the sums of a batch in.
 
         Where only some samples say something of a gate (of a unit, those with its branch on) the sums hold these, D̂
         given them is estimated, corrections included, and counts for their share of the batch; without any it is 0.
@@ -108,8 +118,8 @@ class Corrected:
 
 
 def _fresh(sums: Sums) -> Float[Tensor, "3 gate"]:
-    """One batch's contribution to the state; zeros where a side is empty."""
-    weight = sums.count.prod(0) / sums.count.sum(0).clamp_min(1)
+    """Return one batch's contribution to the state; zeros where a side is empty."""
     slopes, losses = (total / sums.count.clamp_min(1) for total in (sums.slope, sums.loss))
     difference = losses[1] - losses[0]
-    return weight * torch.stack([slopes[1] - slopes[0], difference - slopes.mean(0), torch.ones_like(weight)])
+    fresh = torch.stack([slopes[1] - slopes[0], difference - slopes.mean(0), torch.ones_like(difference)])
+    return sums.information * fresh

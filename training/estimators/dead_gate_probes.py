@@ -1,4 +1,4 @@
-"""Would it come back? D of gates at θ = 0, which no step samples at ξ=1.
+"""Probes measure D of gates at θ = 0, which no step samples at ξ=1: would such a gate come back?
 
 Once in a while, between a step's backward pass and the step itself, the same batch goes through the network once more,
 without a graph. Each sample turns on one gate drawn from those at θ = 0 (a unit only where its branch is on in that
@@ -9,7 +9,7 @@ the spread of losses between samples. A dead gate comes back, in the ODE, exactl
 **Slopes as control variate.** The backward pass has given each sample's slope ∂ℓ/∂ξ at ξ=0, for all samples, and D is
 that plus what is of second order in w. So each difference d is reduced by its own sample's slope less the batch's mean
 slope; over a random choice of samples that has mean zero, whatever the slopes are. On ResNet-8 and CIFAR-10 the
-standard deviation of d falls to a third for units, by a sixth for layers.
+standard deviation of d falls to a third for units, by a sixth for branches.
 
 **Statistics of the batch.** The second pass has other batch statistics than the first, through the gates turned on in
 the *other* samples, and that moves all losses alike. So the first quarter of the batch (its order is random) turns
@@ -61,7 +61,7 @@ class ProbeSums:
 
     @classmethod
     def empty(cls, gates: int, device: torch.device | str = "cpu") -> ProbeSums:
-        """Nothing seen yet."""
+        """Return sums of zeros for `gates` gates."""
         return cls(*torch.zeros(len(fields(cls)), gates, dtype=torch.float64, device=device))
 
     def add(
@@ -90,7 +90,7 @@ class ProbeSums:
         self.shared += count.square() * (variance + spread)
 
     def estimate(self) -> Estimate:
-        """D̂ and its standard error; NaN without a sample, the error also with one only.
+        """Return D̂ and its standard error; NaN without a sample, the error also with one only.
 
         The error takes the two means as independent of the rest: right where slopes foretell the differences, too
         large where they do not.
@@ -106,7 +106,7 @@ class ProbeSums:
 
 
 def _mean(weight: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the samples that count, and its variance; the variance 0 where fewer than two do."""
+    """Return the mean over the samples that count, and its variance, 0 where fewer than two do."""
     number = weight.sum(0)
     mean = (weight * values).sum(0) / number.clamp_min(1)
     residual = (weight * (values - mean).square()).sum(0)
@@ -118,7 +118,7 @@ def choose(
     informative: Bool[Tensor, "batch gate"],
     generator: torch.Generator | None = None,
 ) -> Bool[Tensor, "batch gate"]:
-    """The gate that each sample turns on: one of those at θ = 0 that act in it, each with the same chance, or none.
+    """Draw the gate that each sample turns on: one of those at θ = 0 that act in it, with equal chances, or none.
 
     Args:
         theta: θ.
@@ -143,7 +143,7 @@ def probe(
     generator: torch.Generator | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
-    """One pass, if any gate is at θ = 0. Masks, buffers, gradients and random states are as before afterwards.
+    """Make one pass, if any gate is at θ = 0; masks, buffers, gradients and random states end as they were.
 
     Args:
         network: in training mode.

@@ -1,4 +1,4 @@
-"""D by summing over all masks: the reference for every estimator, for up to 16 gates."""
+"""Enumeration of all masks gives D exactly, for up to 16 gates: the reference for every estimator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 16  # gates: 65,536 masks
 
 
 def all_masks(gates: int) -> Float[Tensor, "mask gate"]:
-    """All 2^G settings, in counting order.
+    """Return all 2^G settings of the gates, in counting order.
 
     Raises:
         ValueError: for fewer than 1 or more than 16 gates.
@@ -28,12 +28,12 @@ def all_masks(gates: int) -> Float[Tensor, "mask gate"]:
 
 
 def mask_probabilities(theta: Float[Tensor, " gate"]) -> Float[Tensor, " mask"]:
-    """P(ξ) of each of `all_masks`."""
+    """Return P(ξ) of each of `all_masks`, for θ in [0, 1]."""
     return _factors(theta).prod(1)
 
 
 def exact_difference(losses: Float[Tensor, " mask"], theta: Float[Tensor, " gate"]) -> Float[Tensor, " gate"]:
-    """D_k = E[ℓ | ξ_k=1] − E[ℓ | ξ_k=0].
+    """Return D_k = E[ℓ | ξ_k=1] − E[ℓ | ξ_k=0].
 
     Args:
         losses: of each of `all_masks`, averaged over the data.
@@ -60,6 +60,6 @@ def exact_difference(losses: Float[Tensor, " mask"], theta: Float[Tensor, " gate
 
 
 def _factors(theta: Tensor) -> Tensor:
-    """P of each gate's setting in each mask, [mask, gate]."""
+    """Return the probability of each gate's setting in each mask, [mask, gate]."""
     masks, theta = all_masks(len(theta)), theta.detach().double().cpu()
     return torch.where(masks > 0, theta, 1 - theta)

@@ -1,4 +1,4 @@
-"""Many steps put together: each step is a stratum of its own, so that a loss that falls is no effect of a gate.
+"""Estimates over many steps take each step as a stratum, so that a falling loss is no effect of a gate.
 
 Pooled over steps in which both θ and the mean loss change, a plain difference in means is biased (samples with ξ = 1
 come from other times than those with ξ = 0). So each step t counts with weight w_t = n₁n₀/n, its share in the
@@ -29,7 +29,7 @@ LEAST_SAMPLES = 32  # of a side (ξ = 0 or 1); fewer tell nothing of its mean
 
 @dataclass(eq=False)
 class Interval:
-    """Streaming sums over steps, float64. Start with `Interval.empty`.
+    """Running sums over steps, float64. Start with `Interval.empty`.
 
     Attributes:
         steps: strata taken in, [] (a tensor, so that it is reduced with the rest).
@@ -59,10 +59,10 @@ class Interval:
 
     @classmethod
     def empty(cls, gates: int, device: torch.device | str = "cpu") -> Interval:
-        """Nothing seen yet.
+        """Return the sums of no step, for `gates` ≥ 0 gates.
 
         Raises:
-            ValueError: for fewer than no gates.
+            ValueError: for a negative number of gates.
         """
         if gates < 0:
             raise ValueError(f"gates must be ≥ 0; got {gates}")
@@ -79,7 +79,7 @@ class Interval:
         """
         if sums.count.shape != self.count.shape:
             raise ValueError(f"sums must have {self.count.shape[1]} gates; got {sums.count.shape[1]}")
-        weight = sums.count.prod(0) / sums.count.sum(0).clamp_min(1)
+        weight = sums.information
         counts = sums.count.clamp_min(1)
         losses, slopes = sums.loss / counts, sums.slope / counts
         self.steps += 1
@@ -114,7 +114,7 @@ class Interval:
             start += old.numel()
 
     def difference(self) -> Estimate:
-        """Weighted mean of the steps' differences in means. NaN where no step had both sides.
+        """Return the weighted mean of the steps' differences in means; NaN where no step had both sides.
 
         The error pools the variance within side and step over the interval. It has few degrees of freedom, `freedom`,
         where a side rarely had two samples in a step; NaN where it never had.
@@ -122,20 +122,18 @@ class Interval:
         return Estimate(self.loss_difference / self.weight, self._error(self.loss_residual))
 
     def trapezoid(self) -> Estimate:
-        """Weighted mean of the steps' trapezoids; first-order where no step had both sides, with its bias."""
+        """Return the weighted mean of the steps' trapezoids; first-order, biased, where no step had both sides."""
         value, error = self.slopes.mean(0) / self.weight, self._error(self.slope_residual) / 2
         one_sided, known = self.first_order(), self.weight > 0
         assert one_sided.error is not None
         return Estimate(torch.where(known, value, one_sided.value), torch.where(known, error, one_sided.error))
 
     def first_order(self) -> Estimate:
-        """Mean slope over all samples; its error counts samples as independent and the mean as constant."""
-        count, total, square = self.count.sum(0), self.slope.sum(0), self.slope_square.sum(0)
-        residual = (square - total.square() / count).clamp_min(0)
-        return Estimate(total / count, (residual / (count - 1) / count).sqrt())
+        """Return the mean slope over all samples; its error takes samples as independent, the mean as constant."""
+        return Estimate.of_mean(self.count.sum(0), self.slope.sum(0), self.slope_square.sum(0))
 
     def sides(self) -> Float[Tensor, "side gate"]:
-        """Mean slope at ξ = 0 and at ξ = 1, each over all its samples; NaN where there are none.
+        """Return the mean slope at ξ = 0 and at ξ = 1, each over all its samples; NaN where there are none.
 
         Where the loss is convex along a gate D lies between them. The mean at ξ = 1 is ⟨∇_w D, w⟩ of weights w that
         enter as ξ·w, whatever the loss.
@@ -143,6 +141,6 @@ class Interval:
         return self.slope / self.count
 
     def _error(self, residual: Tensor) -> Tensor:
-        """Of a difference of the two sides' weighted means; NaN where a side's variance is unknown."""
+        """Return the error of a difference of the sides' weighted means; NaN where a side's variance is unknown."""
         variance = residual / self.freedom  # 0/0 = NaN: no freedom, no variance
         return (variance * self.spread).sum(0).sqrt() / self.weight

@@ -1,13 +1,18 @@
-"""What an estimator of D is asked, and what it answers."""
+"""The interface that all estimators of D share, and the form of their answer."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Estimate", "Estimator", "check_shapes"]
+from training.estimators.sums import Sums
+
+__all__ = ["Estimate", "Estimator", "OneBatch"]
 
 
 class Estimate(NamedTuple):
@@ -21,13 +26,80 @@ class Estimate(NamedTuple):
     value: Float[Tensor, " gate"]
     error: Float[Tensor, " gate"] | None
 
+    @classmethod
+    def of_mean(
+        cls, count: Float[Tensor, " gate"], total: Float[Tensor, " gate"], square: Float[Tensor, " gate"]
+    ) -> Estimate:
+        """Return the mean of independent values and its standard error, from their number, sum and sum of squares."""
+        residual = (square - total.square() / count).clamp_min(0)
+        return cls(total / count, (residual / (count - 1) / count).sqrt())
 
-@runtime_checkable
-class Estimator(Protocol):
-    """Estimates D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0] for all gates at once from one batch.
+
+class Estimator(ABC):
+    """Estimator of D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0] for all gates at once, from one batch at a time.
 
     A law for all: the answer does not depend on the order of the samples.
+
+    A training run asks `for_step` at each step, and tells what happens in between by `follow` and `keep`. An estimator
+    that remembers nothing of past batches defines `__call__` only.
+
+    Attributes:
+        state: memory of past batches, part of a checkpoint; None for an estimator without memory, and before the
+            first batch.
     """
+
+    state: Float[Tensor, "sum gate"] | None = None
+
+    @abstractmethod
+    def __call__(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+        theta: Float[Tensor, " gate"],
+    ) -> Estimate:
+        """Return D̂ of every gate.
+
+        Args:
+            masks: ξ, zeros and ones, drawn independently with probabilities `theta`.
+            gradients: ∂(mean loss of the batch)/∂ξ, as `Gates.sampled.grad` holds it after `backward`.
+            losses: of the samples under these masks.
+            theta: in [0, 1].
+
+        Raises:
+            ValueError: for shapes that do not fit together.
+        """
+
+    def for_step(
+        self,
+        masks: Float[Tensor, "batch gate"],
+        gradients: Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
+        theta: Float[Tensor, " gate"],
+        informative: Sums,
+    ) -> Float[Tensor, " gate"]:
+        """Return the D̂ by which a training step moves θ, of θ's dtype; first-order where a batch has none to compare.
+
+        Args:
+            masks, gradients, losses, theta: as in a call.
+            informative: sums of the batch over the samples that say something of a gate (of a unit: those with its
+                branch on). An estimator that corrects itself uses these instead.
+        """
+        value = self(masks, gradients, losses, theta).value.to(theta.dtype)
+        return torch.where(value.isnan(), gradients.sum(0), value)
+
+    def follow(self, ratio: Float[Tensor, " gate"]) -> None:  # noqa: B027 - nothing to do without memory
+        """Adapt the memory to the gates' weights: `ratio` is their norm now over their norm at the last call."""
+
+    def keep(self, kept: Int[Tensor, " left"]) -> None:  # noqa: B027 - nothing to do without memory
+        """Follow a removal: `kept` holds the former index of every gate that is left."""
+
+
+class OneBatch(Estimator):
+    """Estimator without memory, from a function of one batch."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor, Tensor, Tensor], Estimate]) -> None:
+        self._function = function
 
     def __call__(
         self,
@@ -36,31 +108,5 @@ class Estimator(Protocol):
         losses: Float[Tensor, " batch"],
         theta: Float[Tensor, " gate"],
     ) -> Estimate:
-        """D̂ of every gate.
-
-        Args:
-            masks: ξ, zeros and ones, drawn independently with probabilities `theta`.
-            gradients: ∂(mean loss of the batch)/∂ξ, as `Gates.sampled.grad` holds it after `backward`.
-            losses: of the samples under these masks.
-            theta: in [0, 1].
-        """
-        ...
-
-
-def check_shapes(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor | None = None) -> None:
-    """Refuse what does not fit together.
-
-    Raises:
-        ValueError: naming the argument, its shape and the shape that is allowed.
-    """
-    if masks.dim() != 2 or not len(masks):
-        raise ValueError(f"masks must be [batch ≥ 1, gate]; got shape {tuple(masks.shape)}")
-    batch, gates = masks.shape
-    allowed: dict[str, tuple[Tensor | None, list[tuple[int, ...]]]] = {
-        "gradients": (gradients, [(batch, gates)]),
-        "losses": (losses, [(batch,), (batch, gates)]),
-        "theta": (theta, [(gates,)]),
-    }
-    for name, (value, shapes) in allowed.items():
-        if value is not None and tuple(value.shape) not in shapes:
-            raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}; got {tuple(value.shape)}")
+        """Return what the function gives; see `Estimator`."""
+        return self._function(masks, gradients, losses, theta)

@@ -1,4 +1,4 @@
-r"""Estimates of D from derivatives of the loss with respect to the masks: little noise, and a bias.
+r"""Estimates of D from derivatives of the loss with respect to the masks have little noise, and a bias.
 
 Write f(ξ_k) for the loss along one gate, the others as drawn. Then D = E[f(1) − f(0)], and with θ = P(ξ_k = 1)
 
@@ -19,21 +19,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.estimators.protocol import Estimate, check_shapes
-from training.estimators.sums import Sums
+from training.estimators.protocol import Estimate
+from training.estimators.sums import Sums, check_shapes
 
 __all__ = ["first_order", "first_order_of", "trapezoid", "trapezoid_of"]
 
 
 def first_order_of(sums: Sums) -> Estimate:
-    """The mean slope over all samples, with the standard error of a mean."""
-    count, total, square = sums.count.sum(0), sums.slope.sum(0), sums.slope_square.sum(0)
-    residual = (square - total.square() / count).clamp_min(0)
-    return Estimate(total / count, (residual / (count - 1) / count).sqrt())
+    """Return the mean slope over all samples, with the standard error of a mean."""
+    return Estimate.of_mean(sums.count.sum(0), sums.slope.sum(0), sums.slope_square.sum(0))
 
 
 def trapezoid_of(sums: Sums) -> Estimate:
-    """Half the mean slope at ξ = 0 plus half that at ξ = 1.
+    """Return half the mean slope at ξ = 0 plus half that at ξ = 1.
 
     Where one side is empty the other side's mean is all there is: then the bias is that of first-order at θ = 0 or 1,
     −½f″ from the side ξ = 0 (below D where f is convex), +½f″ from the side ξ = 1.
@@ -51,7 +49,7 @@ def first_order(
     losses: Float[Tensor, " batch"],
     theta: Float[Tensor, " gate"],
 ) -> Estimate:
-    """The sum over the batch of ∂(mean loss)/∂ξ.
+    """Return the sum over the batch of ∂(mean loss)/∂ξ.
 
     Raises:
         ValueError: for shapes that do not fit together.
@@ -76,7 +74,7 @@ def trapezoid(
     losses: Float[Tensor, " batch"],
     theta: Float[Tensor, " gate"],
 ) -> Estimate:
-    """The trapezoidal rule in ξ; see `trapezoid_of` for one-sided batches.
+    """Return D̂ by the trapezoidal rule in ξ; see `trapezoid_of` for one-sided batches.
 
     Raises:
         ValueError: for shapes that do not fit together.

@@ -1,4 +1,4 @@
-"""What a set of samples says about every gate, as sums that add up over batches and processes.
+"""Sums over samples hold what these say about every gate, and add up over batches and processes.
 
 The samples fall on two sides of each gate: ξ = 0 and ξ = 1. Per side we keep the number of samples, and sum and sum of
 squares of their losses ℓ and of their slopes g = ∂ℓ/∂ξ. All estimators that need no more than one batch's sums are
@@ -13,9 +13,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.estimators.protocol import check_shapes
+__all__ = ["Sums", "check_shapes"]
 
-__all__ = ["Sums"]
+
+def check_shapes(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor | None = None) -> None:
+    """Refuse arguments whose shapes do not fit together.
+
+    Raises:
+        ValueError: naming the argument, its shape and the shape that is allowed.
+    """
+    if masks.dim() != 2 or not len(masks):
+        raise ValueError(f"masks must be [batch ≥ 1, gate]; got shape {tuple(masks.shape)}")
+    batch, gates = masks.shape
+    allowed: dict[str, tuple[Tensor | None, list[tuple[int, ...]]]] = {
+        "gradients": (gradients, [(batch, gates)]),
+        "losses": (losses, [(batch,), (batch, gates)]),
+        "theta": (theta, [(gates,)]),
+    }
+    for name, (value, shapes) in allowed.items():
+        if value is not None and tuple(value.shape) not in shapes:
+            raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}; got {tuple(value.shape)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +65,7 @@ class Sums:
         losses: Float[Tensor, " batch"] | Float[Tensor, "batch gate"],
         where: Bool[Tensor, "batch gate"] | None = None,
     ) -> Sums:
-        """The sums of one batch.
+        """Return the sums of one batch.
 
         Args:
             masks: ξ, zeros and ones.
@@ -64,7 +81,7 @@ class Sums:
         on = masks.detach().double()
         # On the CPU only: elsewhere the question would make the host wait for the device at each step.
         if on.device.type == "cpu" and not bool(((on == 0) | (on == 1)).all()):
-            raise ValueError("masks must be zeros and ones; got something between or beyond")
+            raise ValueError("masks must be zeros and ones; got other numbers")
         off = 1 - on
         if where is not None:
             on, off = on * where, off * where
@@ -78,27 +95,32 @@ class Sums:
 
     @property
     def loss_mean(self) -> Float[Tensor, "side gate"]:
-        """Mean loss of each side; NaN on an empty side."""
+        """Return the mean loss of each side; NaN on an empty side."""
         return self.loss / self.count
 
     @property
     def slope_mean(self) -> Float[Tensor, "side gate"]:
-        """Mean slope of each side; NaN on an empty side. Side 1 is ⟨∇_w D, w⟩ for weights w that enter as ξ·w."""
+        """Return the mean slope of each side; NaN if empty. Side 1 is ⟨∇_w D, w⟩ for weights w that enter as ξ·w."""
         return self.slope / self.count
 
     @property
     def loss_residual(self) -> Float[Tensor, "side gate"]:
-        """Σ (ℓ − mean of its side)²; 0 on an empty side."""
+        """Return Σ (ℓ − mean of its side)²; 0 on an empty side."""
         return _residual(self.count, self.loss, self.loss_square)
 
     @property
     def slope_residual(self) -> Float[Tensor, "side gate"]:
-        """Σ (g − mean of its side)²; 0 on an empty side."""
+        """Return Σ (g − mean of its side)²; 0 on an empty side."""
         return _residual(self.count, self.slope, self.slope_square)
 
     @property
+    def information(self) -> Float[Tensor, " gate"]:
+        """Return n₀n₁/(n₀ + n₁), the weight of a comparison of the two sides; 0 where one is empty."""
+        return self.count.prod(0) / self.count.sum(0).clamp_min(1)
+
+    @property
     def both(self) -> Bool[Tensor, " gate"]:
-        """Whether both sides have samples."""
+        """Return whether both sides have samples."""
         return (self.count > 0).all(0)
 
 
@@ -107,7 +129,7 @@ def _side(
     loss: Float[Tensor, " batch"] | Float[Tensor, "batch gate"],
     slope: Float[Tensor, "batch gate"],
 ) -> tuple[Float[Tensor, " gate"], ...]:
-    """Count, and sums of loss, loss², slope and slope², over the samples with `mine` = 1."""
+    """Return count, and sums of loss, loss², slope and slope², over the samples with `mine` = 1."""
     slopes = mine * slope
     sums = slopes.sum(0), (slopes * slope).sum(0)
     if loss.dim() == 1:  # a matrix product: nothing of the size of `mine` is made

@@ -1,4 +1,4 @@
-"""Estimates of D from losses alone: per-sample masks make every batch a randomised trial of every gate.
+"""Estimates of D from losses alone take every batch as a randomised trial of every gate.
 
     difference                   mean loss at ξ=1 − mean loss at ξ=0; no bias, whatever the loss, given both sides have
                                  samples; standard error by Welch
@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.estimators.protocol import Estimate, check_shapes
-from training.estimators.sums import Sums
+from training.estimators.protocol import Estimate
+from training.estimators.sums import Sums, check_shapes
 
 __all__ = [
     "control",
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def difference_of(sums: Sums) -> Estimate:
-    """Mean loss at ξ = 1 minus mean loss at ξ = 0, with Welch's standard error.
+    """Return mean loss at ξ = 1 minus mean loss at ξ = 0, with Welch's standard error.
 
     NaN where a side is empty; the error is NaN where a side has fewer than two samples.
     """
@@ -52,7 +52,7 @@ def difference(
     losses: Float[Tensor, " batch"],
     theta: Float[Tensor, " gate"],
 ) -> Estimate:
-    """The difference in means; uses neither `gradients` nor `theta`.
+    """Return the difference in means; uses neither `gradients` nor `theta`.
 
     Raises:
         ValueError: for shapes that do not fit together.
@@ -73,7 +73,7 @@ def horvitz_thompson(
     losses: Float[Tensor, " batch"],
     theta: Float[Tensor, " gate"],
 ) -> Estimate:
-    """Mean of ξℓ/θ − (1−ξ)ℓ/(1−θ); NaN where θ is 0 or 1.
+    """Return the mean of ξℓ/θ − (1−ξ)ℓ/(1−θ); NaN where θ is 0 or 1.
 
     Raises:
         ValueError: for shapes that do not fit together.
@@ -88,7 +88,7 @@ def horvitz_thompson_centred(
     losses: Float[Tensor, " batch"],
     theta: Float[Tensor, " gate"],
 ) -> Estimate:
-    """`horvitz_thompson` with each loss less the mean loss of the other samples; NaN where θ is 0 or 1.
+    """Return `horvitz_thompson` with each loss less the mean loss of the other samples; NaN where θ is 0 or 1.
 
     The error is that of a mean of independent terms, which these are only nearly.
 
@@ -109,7 +109,7 @@ def control(
     losses: Float[Tensor, " batch"],
     theta: Float[Tensor, " gate"],
 ) -> Estimate:
-    """The difference in means of ℓ_b − Σ_{j≠k} a_bj (ξ_bj − θ_j), a_bj the mean slope of the *other* samples.
+    """Return the difference in means of ℓ_b − Σ_{j≠k} a_bj (ξ_bj − θ_j), a_bj the *other* samples' mean slope.
 
     Given all masks of gate k and all other samples, ξ_bj still has mean θ_j and a_bj is fixed: what is subtracted has
     mean zero on both sides of gate k, exactly. A term j = k would change nothing: the difference in means of
@@ -131,7 +131,7 @@ def control_own(
     losses: Float[Tensor, " batch"],
     theta: Float[Tensor, " gate"],
 ) -> Estimate:
-    """`control` with each sample's own slopes, a_bj = g_bj: follows the sample, but is unbiased only nearly.
+    """Return `control` with each sample's own slopes, a_bj = g_bj: follows the sample, only nearly unbiased.
 
     Its mean is D exactly for losses quadratic in the masks. In general g_bj depends on ξ_bj and on ξ_bk, and the bias
     is −Σ_{j≠k} θ_j(1−θ_j) E[the change of f_j'(1) − f_j'(0) from ξ_k=0 to ξ_k=1], third derivatives of the loss.
@@ -144,14 +144,14 @@ def control_own(
 
 
 def _adjusted(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor, slopes: Tensor) -> Estimate:
-    """The difference in means, each loss less Σ_{j≠k} slopes_bj (ξ_bj − θ_j)."""
+    """Return the difference in means, each loss less Σ_{j≠k} slopes_bj (ξ_bj − θ_j)."""
     terms = slopes * (masks.detach().double() - theta.detach().double())  # [batch, gate]
     adjusted = losses.detach().double()[:, None] - (terms.sum(1, keepdim=True) - terms)
     return difference_of(Sums.of(masks, gradients, adjusted))
 
 
 def _mean_of_others(values: Tensor) -> Tensor:
-    """For each sample the mean over all samples but it."""
+    """Return for each sample the mean over all samples but it."""
     return (values.sum(0) - values) / (len(values) - 1)
 
 

@@ -1,4 +1,4 @@
-r"""How strongly any direction of a gate's own weights pulls: ‖∇_w E[ℓ | ξ=1]‖², the noise of sampling taken off.
+r"""The squared gradient norm ‖∇_w E[ℓ | ξ=1]‖² of a gate's own weights, corrected for the noise of sampling.
 
 The pull along w is one direction; w may turn. With the gradient g = ∇_w E[ℓ | ξ=1] = ∇_w D, every direction v obeys
 ⟨∇_w D, v⟩ ≥ −‖g‖‖v‖: at the present weights ‖g‖ bounds the coupling whatever way w goes.
@@ -11,9 +11,9 @@ steps are dealt out to K blocks; means of different blocks have independent nois
 has mean ‖g‖². The estimate is the mean over all pairs, it can be negative; two halves are K = 2. Its variance is
 4g'Vg + 2K/(K−1)·tr V², V the covariance of the mean over all steps: K = 4 has two thirds of the noise of two halves,
 and lets a delete-one-block jackknife tell the standard error: right where the first term dominates, √3 times too large
-where the second does (its mean is then ½ of a pair's variance, and the
-estimate has 1/6 of it), in the mean never too small. (Exact for blocks of equal size and weights that stand
-still over the interval. Derived here; measured in the tests.)
+where the second does (its mean is then ½ of a pair's variance, and the estimate has 1/6 of it), in the mean never too
+small. (Exact for blocks of equal size and weights that stand still over the interval. Derived here; measured in the
+tests.)
 
 In training the noise of different steps is *not* independent, and the estimate is then too low: an epoch draws without
 replacement, and a step along one batch's noise is undone by the next (in a stationary state the mean of θ·∇ is −λw, and
@@ -52,7 +52,7 @@ BLOCKS = 4  # K
 
 
 def weights_of(gated: UnitGroup | Branch) -> list[Tensor]:
-    """The weights w of a group's or a branch's gates: parameters, those of all units of a group together."""
+    """Return the weights w of a group's or a branch's gates: parameters, those of all units of a group together."""
     if isinstance(gated, UnitGroup):
         return [consumer.weight for consumer in gated.consumers]
     return [gated.norm.weight, gated.norm.bias]
@@ -94,7 +94,7 @@ class GradientSums:
         self.steps += 1
 
     def clear(self) -> None:
-        """Begin a new interval."""
+        """Set all sums to zero, to begin a new interval."""
         if self._weights:
             torch._foreach_zero_([part for block in self._blocks for part in block])
         self.on.zero_()
@@ -102,7 +102,7 @@ class GradientSums:
 
     @torch.no_grad()
     def square(self) -> Estimate:
-        """‖∇_w E[ℓ | ξ=1]‖² of each gate, may be negative; NaN where a block has no sample or all have too few."""
+        """Return ‖∇_w E[ℓ | ξ=1]‖² of each gate, may be negative; NaN where a block has no sample or all too few."""
         if not self._weights:
             return square_of(self.on.new_empty(0, BLOCKS, BLOCKS), self.on)
         products, start = [], 0
@@ -114,7 +114,7 @@ class GradientSums:
         return square_of(torch.cat(products), self.on)
 
     def state_dict(self) -> dict[str, Any]:
-        """The interval that is under way."""
+        """Return the sums of the interval that is under way."""
         return {"blocks": self._blocks, "on": self.on, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ class GradientSums:
 
 
 def _products(place: UnitGroup | Branch, parts: list[Tensor]) -> Float[Tensor, "gate block block"]:
-    """⟨sum_a, sum_b⟩ of the blocks' sums, for each gate of a group or branch; `parts` are [block, *weight]."""
+    """Return ⟨sum_a, sum_b⟩ of the blocks' sums for each gate of a group or branch; `parts` are [block, *weight]."""
     if isinstance(place, Branch):
         rows = [torch.cat(parts, 1)[None]]
     else:
@@ -145,7 +145,7 @@ def _products(place: UnitGroup | Branch, parts: list[Tensor]) -> Float[Tensor, "
 
 
 def square_of(products: Float[Tensor, "gate block block"], on: Float[Tensor, "block gate"]) -> Estimate:
-    """Mean over all pairs of blocks of ⟨mean_a, mean_b⟩, with its delete-one-block jackknife standard error.
+    """Return the mean of ⟨mean_a, mean_b⟩ over all pairs of blocks, with its jackknife error, one block left out.
 
     Args:
         products: ⟨sum_a, sum_b⟩ of the blocks' sums.

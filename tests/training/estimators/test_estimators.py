@@ -20,7 +20,7 @@ from training.estimators import (
     mask_probabilities,
     trapezoid,
 )
-from training.estimators.protocol import check_shapes
+from training.estimators.sums import check_shapes
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9, "equal_nan": True}
 
@@ -44,7 +44,7 @@ def mean(values):
 
 
 def variance(values):
-    """Of a mean."""
+    """Return the variance of a mean."""
     if len(values) < 2:
         return math.nan
     return sum((v - mean(values)) ** 2 for v in values) / (len(values) - 1) / len(values)
