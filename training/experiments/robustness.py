@@ -19,11 +19,12 @@ from typing import Any, TypeAlias
 
 import torch
 
+from training.certificates.fates import settled
 from training.data.data_sets import load
 from training.engine.config import RunConfig, preset, to_json
 from training.engine.loop import Hooks
 from training.errors import InputError
-from training.experiments.robustness_spread import as_markdown, spread
+from training.experiments.robustness_spread import as_markdown, by_system
 from training.gating.network_structure import structure_of
 from training.methods.parsimonious import Parsimonious
 from training.methods.system import System, training_with
@@ -127,7 +128,7 @@ def measure(chosen: Robustness) -> dict[str, Any]:
         "settings": _settings(chosen) | {"scales": list(chosen.scales), "seeds": chosen.seeds, "seed": chosen.seed},
         "data": rows[0]["data"],
         "log_gamma": rows[0]["log_gamma"],
-        "spread": spread(rows),
+        "spread": by_system(rows),
         "runs": rows,
         "made": environment(),
     }
@@ -159,8 +160,8 @@ def one_run(chosen: Robustness, name: str, scale: float, seed: int) -> dict[str,
     undecided = 0
     if training.learner is not None:
         counts |= training.learner.counts()
-        theta = training.learner.gates.theta
-        undecided = int(((theta > 0.02) & (theta < 0.98)).sum())
+        theta = training.learner.gates.theta.detach().cpu().numpy()
+        undecided = int((~settled(theta)).sum())
     return {
         "system": name,
         "scale": scale,
