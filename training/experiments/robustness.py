@@ -24,7 +24,7 @@ from training.data.data_sets import load
 from training.engine.callbacks import Callback
 from training.engine.config import RunConfig, preset, to_json
 from training.errors import InputError
-from training.experiments.robustness_spread import as_markdown, spread
+from training.experiments.robustness_spread import as_markdown, by_method
 from training.gating.network_structure import structure_of
 from training.methods.base import MethodSettings, training_run
 from training.methods.parsimonious import Parsimonious
@@ -128,7 +128,7 @@ def measure(chosen: Robustness) -> dict[str, Any]:
         "settings": _settings(chosen) | {"scales": list(chosen.scales), "seeds": chosen.seeds, "seed": chosen.seed},
         "data": rows[0]["data"],
         "log_gamma": rows[0]["log_gamma"],
-        "spread": spread(rows),
+        "spread": by_method(rows),
         "runs": rows,
         "made": environment(),
     }

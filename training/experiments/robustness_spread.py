@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from training.evidence.statistics import LEVEL, bootstrap
-from training.evidence.tables import table
+from training.certificates.fates import ALIVE, DEAD
+from training.evidence.statistics import LEVEL, bootstrap, mean_and_deviation
+from training.runtime.text_tables import DASH, markdown_table, plus_minus
 
-__all__ = ["QUANTITIES", "as_markdown", "exponent", "powers", "sizes", "spread"]
+__all__ = ["QUANTITIES", "as_markdown", "by_method", "exponent", "powers", "sizes"]
 
 #: What is measured at the end of a run.
 QUANTITIES = ("units", "macs", "parameters", "accuracy")
@@ -37,8 +38,8 @@ def exponent(rows: Sequence[Mapping[str, Any]], quantity: str) -> float | None:
     return float(np.polyfit(start, np.log([row[quantity] for row in rows]), 1)[0])
 
 
-def spread(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each method: mean and standard deviation over seeds at each width, and the exponents over widths.
+def by_method(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each method mean and standard deviation over seeds at each width, and the exponents over widths.
 
     Args:
         rows: of runs, at least one; see `training.experiments.robustness.one_run`.
@@ -64,14 +65,12 @@ def spread(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _width(rows: Sequence[Mapping[str, Any]], scale: float) -> dict[str, Any]:
     at = [row for row in rows if row["scale"] == scale]
-    values = {quantity: [row[quantity] for row in at] for quantity in QUANTITIES}
-    deviation = {name: float(np.std(each, ddof=1)) if len(at) > 1 else None for name, each in values.items()}
     return {
         "scale": scale,
         "n": len(at),
         "units_start": at[0]["units_start"],
         "undecided": sum(row["undecided"] for row in at),
-        **{name: (float(np.mean(each)), deviation[name]) for name, each in values.items()},
+        **{quantity: mean_and_deviation([row[quantity] for row in at]) for quantity in QUANTITIES},
     }
 
 
@@ -90,11 +89,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     lines = [
         f"Robustness: {run['network']} on {result['data']}, {run['epochs']} epochs, last epoch, mean ± standard "
         f"deviation over seeds. Price of a unit {settings['cost']:g} nats (ln γ = {result['log_gamma']:.1f}), ratio "
-        f"{settings['ratio']:g}. Sizes are those of the deterministic network; undecided gates: 0.02 < θ < 0.98.",
+        f"{settings['ratio']:g}. Sizes are those of the deterministic network; undecided gates: "
+        f"{DEAD:g} < θ < {ALIVE:g}.",
         "",
     ]
     head, *rows = sizes(result)
-    lines += table(head, rows)
+    lines += markdown_table(head, rows)
     lines += [
         "",
         f"Size at the end ∝ (units at the start)^p; p with {100 * LEVEL:g}% limits, seeds drawn anew. 0: the start "
@@ -102,7 +102,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "",
     ]
     head, *rows = powers(result)
-    lines += table(head, rows)
+    lines += markdown_table(head, rows)
     return "\n".join(lines) + "\n"
 
 
@@ -128,12 +128,11 @@ def powers(result: Mapping[str, Any]) -> list[list[str]]:
 def _pair(value: Sequence[float | None], factor: float, digits: int) -> str:
     mean, deviation = value
     assert mean is not None
-    text = f"{factor * mean:,.{digits}f}"
-    return text if deviation is None else f"{text} ± {factor * deviation:,.{digits}f}"
+    return plus_minus(mean, deviation, digits, factor, separator=",")
 
 
 def _power(value: Sequence[float | None]) -> str:
     power, low, high = value
     if power is None:
-        return "–"
+        return DASH
     return f"{power:.2f}" if low is None else f"{power:.2f} [{low:.2f}, {high:.2f}]"

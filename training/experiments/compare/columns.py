@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.compare.provenance import made_by
+from training.runtime.text_tables import plus_minus
 
 __all__ = ["NARROW", "WIDE", "grid", "notes", "title"]
 
@@ -108,6 +109,4 @@ def _percent(measure: dict[str, Any], digits: int = 1) -> str:
 
 
 def _number(measure: dict[str, Any], factor: float, digits: int) -> str:
-    """Mean, and the standard deviation where there is one."""
-    text = f"{factor * measure['mean']:.{digits}f}"
-    return text if measure["sd"] is None else f"{text} ± {factor * measure['sd']:.{digits}f}"
+    return plus_minus(measure["mean"], measure["sd"], digits, factor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.compare.columns import grid, notes, title
+from training.runtime.text_tables import latex_table
 
 __all__ = ["as_latex", "escaped"]
 
@@ -43,8 +44,6 @@ def escaped(text: str) -> str:
 
 def as_latex(result: dict[str, Any]) -> str:
     """Return a result of `training.experiments.compare.table` as LaTeX; how to read it is in comments above."""
-    cells = grid(result)
-    rows = [" & ".join(map(escaped, row)) + r" \\" for row in cells]
+    head, *rows = ([escaped(cell) for cell in row] for row in grid(result))
     lines = [f"% {line}" for line in (r"\usepackage{booktabs}", title(result), *notes(result))]
-    lines += [rf"\begin{{tabular}}{{ll{'r' * 7}{'l' * (len(cells[0]) - 9)}}}", r"\toprule", rows[0], r"\midrule"]
-    return "\n".join([*lines, *rows[1:], r"\bottomrule", r"\end{tabular}", ""])
+    return "\n".join([*lines, *latex_table("ll" + "r" * 7 + "l" * (len(head) - 9), head, rows), ""])

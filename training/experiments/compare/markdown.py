@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.compare.columns import grid, notes, title
+from training.runtime.text_tables import markdown_table
 
 __all__ = ["as_markdown", "body"]
 
@@ -17,6 +18,5 @@ def as_markdown(result: dict[str, Any]) -> str:
 def body(result: dict[str, Any]) -> str:
     """Return the same without its heading."""
     headings, *rows = grid(result)
-    rows = [headings, ["---"] * len(headings), *rows]
-    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-    return "\n".join([*lines, "", " ".join(notes(result))])
+    table = markdown_table(headings, rows, below=["---"] * len(headings))
+    return "\n".join([*table, "", " ".join(notes(result))])
