@@ -16,7 +16,7 @@ from jaxtyping import Float
 from training.certificates.regions import Certificates, certify, own_certificates
 from training.certificates.rules import CERTIFICATES, first_flags
 from training.errors import InputError
-from training.evidence.growth import HEADROOMS
+from training.evidence.couplings.growth import HEADROOMS
 from training.evidence.measurements import System, bound
 from training.evidence.pool import flagged, summary
 from training.evidence.runs import ShadowRun

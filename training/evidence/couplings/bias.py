@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from training.errors import InputError
-from training.evidence.growth import AGES
+from training.evidence.couplings.growth import AGES
 from training.evidence.measurements import ERRORS, share_on
 from training.evidence.runs import ShadowRun
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from training.certificates.couplings import Kind, couplings
 from training.errors import InputError
-from training.evidence.growth import AGES
+from training.evidence.couplings.growth import AGES
 from training.evidence.measurements import ERRORS, share_on
 from training.evidence.runs import KINDS, ShadowRun
 
