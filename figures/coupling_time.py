@@ -14,7 +14,6 @@ from matplotlib.typing import LineStyleType
 
 from figures.results import read
 from figures.style import BLACK, BLUE, GREY, RED, figure
-from training.certificates.fates import ALIVE, DEAD
 
 __all__ = ["caption", "draw"]
 
@@ -39,7 +38,7 @@ def caption(results: Path) -> str:
         f"certificates rest on (thin; the largest of a window times {result['factor']:g}). No certificate is given "
         "before the warm-up ends (vertical line). A line stops where fewer than a quarter of its gates are measured "
         f"(a gate that is always on cannot be compared with off), and a bound where it is infinite. n = {counts}; "
-        f"gates that end between {DEAD:g} and {ALIVE:g} are left out. One run, seed {run['seed']}: {run['network']}, "
+        f"gates that end between 0.02 and 0.98 are left out. One run, seed {run['seed']}: {run['network']}, "
         f"{run['epochs']} epochs, ν = {run['nu']}, α = {run['alpha']}. "
         f"Data: {run['data'].upper().replace('CIFAR', 'CIFAR-')}."
     )

@@ -13,7 +13,6 @@ from matplotlib.typing import LineStyleType
 
 from figures.results import read
 from figures.style import BLACK, BLUE, GREY, RED, figure
-from training.certificates.fates import ALIVE, DEAD
 
 __all__ = ["caption", "draw"]
 
@@ -35,9 +34,9 @@ def caption(results: Path) -> str:
         "Gates of a run, units left, layers right: weight norm against θ from start to end, one line a gate. Gates "
         "that die move down and left, and circles mark where the half-plane rule first certified them. "
         f"{last[table.get('mode', 'shadow')]} n = {len(paths['gates']) - layers} units and {layers} layers, of which "
-        f"at the end {ended} (between {DEAD:g} and {ALIVE:g}); one run, seed {table['seed']}: "
-        f"{table['settings']['network']}, {table['epochs']} epochs, {table['steps']} steps, "
-        f"ν = {table['settings']['nu']}, α = {table['settings']['alpha']}. Data: {table['data'].partition(',')[0]}."
+        f"at the end {ended} (between 0.02 and 0.98); one run, seed {table['seed']}: {table['settings']['network']}, "
+        f"{table['epochs']} epochs, {table['steps']} steps, ν = {table['settings']['nu']}, α = "
+        f"{table['settings']['alpha']}. Data: {table['data'].partition(',')[0]}."
     )
 
 

@@ -7,9 +7,10 @@ from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
 from training.engine.live_view import LiveView
 from training.engine.loop import Training, evaluate
-from training.engine.method import Method
+from training.engine.method import Method, NoPruning, RunContext
 from training.engine.optimizer import ProjectedSGD, weight_optimizer
 from training.engine.position import Trained
+from training.engine.pruning_method import PruningMethod
 
 __all__ = [
     "PRESETS",
@@ -18,9 +19,12 @@ __all__ = [
     "Journal",
     "LiveView",
     "Method",
+    "NoPruning",
     "ProjectedSGD",
     "PruneSettings",
+    "PruningMethod",
     "RunConfig",
+    "RunContext",
     "Trained",
     "Training",
     "evaluate",

@@ -19,8 +19,7 @@ from scipy.stats import t as student
 
 from training.certificates.history import open_history
 from training.errors import InputError
-from training.evidence.runs import run_name
-from training.evidence.same_settings import shared_settings
+from training.evidence.runs import run_name, shared_settings
 from training.evidence.statistics import LEVEL, mean_and_deviation
 from training.runtime.atomic_files import read_json
 

@@ -17,8 +17,7 @@ from training.evidence.noise_bound import escape_table
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
 from training.evidence.promises.as_json import as_json
 from training.evidence.promises.judge import judge
-from training.evidence.runs import KINDS, ShadowRun
-from training.evidence.same_settings import shared_settings
+from training.evidence.runs import KINDS, ShadowRun, shared_settings
 
 __all__ = ["evidence", "grouped"]
 

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from training.engine.config import run_identity
-from training.evidence.same_settings import shared_settings
+from training.evidence.runs import shared_settings
 from training.evidence.statistics import mean_and_deviation
 from training.experiments.compare.one_run import Run
 from training.experiments.compare.plan import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training.evidence.same_settings import shared_settings
+from training.evidence.runs import shared_settings
 from training.evidence.statistics import mean_and_deviation
 from training.reports.html.runs import PageRun
 from training.runtime.text_tables import DASH, plus_minus
