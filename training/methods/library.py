@@ -72,7 +72,7 @@ class Library(AfterTraining):
 class _Removes(PrunesOnce):
     def __init__(self, setting: RunContext, settings: Library) -> None:
         if find_spec("torch_pruning") is None:
-            raise InputError("method torch-pruning needs the library: pip install 'pruning-dynamics[compare]'")
+            raise InputError("method torch-pruning needs the library: pip install -e '.[compare]' in the clone")
         super().__init__(setting, settings)
         self.settings = settings
         if not self.gates.units:
