@@ -72,7 +72,7 @@ class Library(AfterTraining):
 class _LibraryPruner(PrunesOnce):
     def __init__(self, context: RunContext, settings: Library) -> None:
         if find_spec("torch_pruning") is None:
-            raise InputError("method torch-pruning needs the library: pip install 'pruning-dynamics[compare]'")
+            raise InputError("method torch-pruning needs the library: pip install -e '.[compare]' in the clone")
         super().__init__(context, settings)
         self.settings = settings
         if not self.gates.units:

@@ -4,7 +4,7 @@ A method that prunes units only has no gates on branches: it does not sample the
 ever leaves. So it acts through a view of the network that lists none. Everything that reads a network's gates
 (`training.gating.gates`, `training.gating.removal`, `training.gating.network_structure`) then does what it does for a
 network that has no others: a group of units in no gated branch keeps one unit, and a branch without gated units leaves
-    whole.
+whole.
 
 A view holds the very modules of the network: what is removed through it is removed from the network.
 """

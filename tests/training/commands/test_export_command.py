@@ -106,7 +106,7 @@ def test_packages_and_folder_are_looked_at_before_anything_is_read(run, tmp_path
     with pytest.raises(InputError, match="exists already"):
         export_run([str(path), "--out", str(tmp_path)])
     monkeypatch.setattr("training.export.packages.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'pruning-dynamics\[export\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[export\]' in the clone"):
         export_run([str(path), "--out", str(tmp_path / "new")])
 
 

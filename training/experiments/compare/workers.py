@@ -87,7 +87,7 @@ def on_cluster(address: str) -> Iterator[Worker]:
     try:
         import distributed
     except ImportError:
-        raise InputError("cluster needs dask.distributed: pip install 'pruning-dynamics[cluster]'") from None
+        raise InputError("cluster needs dask.distributed: pip install -e '.[cluster]' in the clone") from None
     try:
         client = distributed.Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
