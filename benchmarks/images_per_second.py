@@ -107,7 +107,7 @@ class Trainer:
 
 
 def trainers(settings: Settings, name: str) -> tuple[dict[str, Trainer], float]:
-    """The four, and the share of the FLOPs that the shrunken one has."""
+    """Return the four, and the share of the FLOPs that the shrunken one has."""
     depth = re.fullmatch(r"resnet(\d+)", name)
     if depth is None or (int(depth[1]) - 2) % 6:
         raise SystemExit(f"error: networks must be residual networks for small images, resnet20 and so on; got {name}")

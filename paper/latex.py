@@ -11,7 +11,7 @@ __all__ = ["as_latex", "count", "decimal", "interval", "percent", "table", "type
 
 
 def count(value: float) -> str:
-    """An integer with thin spaces between groups of three digits.
+    """Return an integer with thin spaces between groups of three digits.
 
     Raises:
         ValueError: if the value is no integer.
@@ -26,7 +26,7 @@ def count(value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """A number with that many digits after the point, the sign typeset.
+    """Return a number with that many digits after the point, the sign typeset.
 
     Example:
         >>> print(decimal(-1.234), decimal(50, 0))
@@ -36,7 +36,7 @@ def decimal(value: float, digits: int = 2) -> str:
 
 
 def typeset(number: str) -> str:
-    """A number, or a mean ± a deviation, with its signs as LaTeX prints them.
+    """Return a number, or a mean ± a deviation, with its signs as LaTeX prints them.
 
     Example:
         >>> print(typeset("-1.2 ± 0.3"))
@@ -46,7 +46,7 @@ def typeset(number: str) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share in percent, without the sign.
+    """Return a share in percent, without the sign.
 
     Example:
         >>> percent(0.98631)
@@ -56,7 +56,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def interval(limits: Sequence[float] | None, show: object = percent) -> str:
-    """[low, high], or a dash where there is none.
+    """Return [low, high], or a dash where there is none.
 
     Example:
         >>> print(interval((0.951, 0.998)), interval(None))
@@ -66,7 +66,7 @@ def interval(limits: Sequence[float] | None, show: object = percent) -> str:
 
 
 def table(columns: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A booktabs table; cells are LaTeX already.
+    """Return a booktabs table; cells are LaTeX already.
 
     Raises:
         ValueError: without rows, or if a row has not as many cells as the head.

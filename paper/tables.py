@@ -227,7 +227,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 
 def tables(results: Results, names: Sequence[str] = tuple(TABLES)) -> Iterator[tuple[str, str]]:
-    """(file name without ending, LaTeX) of every table whose result file is there."""
+    """Return (file name without ending, LaTeX) of every table whose result file is there."""
     for name in names:
         source, make = TABLES[name]
         if results.measured(source):
