@@ -198,7 +198,7 @@ def compare(
     layer: Tensor,
     direct: Tensor | None = None,
 ) -> list[dict[str, Any]]:
-    """Return a row for each estimator and kind of gate: RMS over the gates of bias, its standard error, and deviation."""
+    """Return a row for each estimator and kind of gate: RMS over the gates of bias, its standard error, deviation."""
     found: dict[str, list[Tensor]] = {name: [] for name in methods}
     for draw, image in draws():
         for name, method in methods.items():
