@@ -1,4 +1,4 @@
-"""The optional packages that an export needs."""
+"""The optional packages that an export needs are checked before it begins."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ def require_packages() -> None:
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise InputError(f"export needs {', '.join(missing)}: pip install 'pruning-dynamics[export]'")
+        raise InputError(f"export needs {', '.join(missing)}: in a clone, pip install -e '.[export]'")

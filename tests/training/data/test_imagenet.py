@@ -354,6 +354,6 @@ def test_without_pillow_the_extra_is_named(monkeypatch):
     for module in ("training.data.imagenet", "training.data.image_crops"):
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(
-        data.DataError, match=r"images in files need Pillow .*: pip install 'pruning-dynamics\[imagenet\]'"
+        data.DataError, match=r"images in files need Pillow .*: in a clone, pip install -e '\.\[imagenet\]'"
     ):
         data.load("imagenet")
