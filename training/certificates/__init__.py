@@ -1,4 +1,4 @@
-"""From measurements to “this gate is safe to remove”: couplings, regions, rules, and what became of each gate."""
+"""Certificates that a gate is safe to remove: measured couplings, regions, rules, and what became of each gate."""
 
 from training.certificates.fates import ALIVE, DEAD, REVIVED, Fate
 from training.certificates.history import History, open_history

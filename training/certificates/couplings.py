@@ -1,4 +1,4 @@
-"""From what an interval of steps has shown of a gate to its pull: how strongly the loss holds it up, along its weights.
+"""The coupling η of each gate, from its pull: how strongly an interval of steps showed the loss to hold it up.
 
 The theory asks for an η with D ≥ −ηρ and ⟨∇_w D, w⟩ ≥ −ηρ, at the present weights w and at all smaller ones that a
 dying gate passes through. Along the ray from 0 to w the loss is a function f of ξ ∈ [0, 1], the gate's mask, with
@@ -19,7 +19,7 @@ Four readings of η, all from a record's columns, so that a stored history can b
 
 For the bilinear gate each is divided by ρ_in too. Where ξ=1 was hardly sampled there is no gradient: along stands in.
 Where ξ=0 was not, nothing bounds the ray, and η is ∞ for all four. The gradient is taken at ξ=1 and says nothing of the
-ray to 0: a trained layer is flat at ξ=1 and steep at 0, so that its gradient norm is far *below* pull/ρ (less than a
+ray to 0: a trained branch is flat at ξ=1 and steep at 0, so that its gradient norm is far *below* pull/ρ (less than a
 fifth, on the digits). By itself it bounds no D; read "gradient" for comparison, and certify with one of the others.
 
 A unit acts only through its branch: with the branch's gate at ξ = 0 it changes nothing, so that
@@ -47,10 +47,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Slopes(NamedTuple):
-    """What an interval has shown of each gate, given that its branch is on; nats. All [gate], NaN where unknown.
+    """Slopes and differences of an interval, given that a gate's branch is on; nats. All [gate], NaN where unknown.
 
     Attributes:
-        difference: D̂; of layers from losses, of units from slopes (their losses' differences drown in noise).
+        difference: D̂; of branches from losses, of units from slopes (their losses' differences drown in noise).
         error: its standard error.
         on, off: mean slope ∂ℓ/∂ξ over the samples with ξ = 1, and with ξ = 0.
         first_order: mean slope over all samples, the estimate that costs nothing.
@@ -69,7 +69,7 @@ class Slopes(NamedTuple):
 
 
 def measured(interval: Interval, is_branch: Bool[Tensor, " gate"]) -> Slopes:
-    """The slopes of an interval whose sums count, for units, the samples with their branch on.
+    """Return the slopes of an interval whose sums count, for units, the samples with their branch on.
 
     A side with fewer than `LEAST_SAMPLES` samples is left out. A gate that stood at θ = 0 has shown its side ξ = 0 and
     nothing else; then that is its pull. Where ξ = 0 was not seen, nothing bounds the ray: the pull is ∞.
@@ -94,7 +94,7 @@ def measured(interval: Interval, is_branch: Bool[Tensor, " gate"]) -> Slopes:
 def couplings(
     seen: Mapping[str, np.ndarray], kind: Kind = "along", z: float = 1.0
 ) -> tuple[Float[np.ndarray, "*step gate"], Float[np.ndarray, "*step gate"]]:
-    """η̂ of each interval for the linear and the bilinear gate, without safety factor.
+    """Return η̂ of each interval for the linear and the bilinear gate, without safety factor.
 
     Args:
         seen: columns of a record or history: pull, difference, error, gradient_square, gradient_error, rho, rho_in.
@@ -123,7 +123,7 @@ def couplings(
 def bounds(
     seen: Mapping[str, np.ndarray], kind: Kind, z: float, *, records: int, factor: float
 ) -> tuple[Float[np.ndarray, "step gate"], Float[np.ndarray, "step gate"]]:
-    """The bounds on η that a tracker would have used: the largest η̂ of the last records, times the safety factor.
+    """Return the bounds on η that a tracker would have used: the largest η̂ of its window, times the safety factor.
 
     Args:
         seen: columns of a history in which nothing was removed, [step, gate].
@@ -141,5 +141,5 @@ def bounds(
 
 
 def _quotient(pull: np.ndarray, norm: np.ndarray) -> np.ndarray:
-    """pull / norm; ∞ where the weights are exactly zero, since along them nothing can be measured there."""
+    """Return pull / norm; ∞ where the weights are exactly zero, since along them nothing can be measured there."""
     return np.divide(pull, norm, out=np.where(np.isnan(norm), np.nan, np.inf), where=norm > 0)

@@ -1,4 +1,4 @@
-"""Gate histories: records appended to a zarr store while training runs, opened by xarray afterwards.
+"""Gate histories are appended to a zarr store, record by record, while training runs; xarray opens them.
 
 xr.open_zarr("runs/NAME/gates.zarr").theta.plot.line(x="step")
 """
@@ -71,18 +71,18 @@ class History:
 
     @classmethod
     def resumed(cls, path: Path, step: int, flush_after: float = 20.0) -> History:
-        """The store of an interrupted run, to be appended to; rows later than `step` are cut off.
+        """Open the store of an interrupted run for appending, and cut off its rows later than `step`.
 
         Raises:
             InputError: if there is none, or one that lacks something.
         """
         if not path.is_dir():
-            raise InputError(f"no gate history at {path}: the run cannot be gone on with; make it anew")
+            raise InputError(f"no gate history at {path}: the run cannot be resumed; start it again")
         self = cls.__new__(cls)
         try:
             self._attach(zarr.open_group(path, mode="r+"), flush_after)
         except (KeyError, zarr.errors.GroupNotFoundError) as error:
-            raise InputError(f"the gate history at {path} is damaged ({error}): make the run anew") from None
+            raise InputError(f"the gate history at {path} is damaged ({error}): start the run again") from None
         steps = np.asarray(self._arrays["step"][:])
         rows = int(((steps <= step) & (steps != _UNWRITTEN)).sum())
         for array in self._arrays.values():  # a kill may have left some longer than others
@@ -118,7 +118,7 @@ def _columns() -> list[str]:
 
 
 def open_history(path: Path) -> xr.Dataset:
-    """The history of a run, with coordinates `step` and `gate`.
+    """Return the history of a run, with coordinates `step` and `gate`.
 
     Raises:
         FileNotFoundError: if there is none.

@@ -1,4 +1,4 @@
-"""The noise bound of a certificate: with what probability may SGD carry a certified gate out of its region?
+"""The noise bound of a certificate: the probability that SGD carries a certified gate out of its region.
 
 `dynamics.noise.escape_probability` of the linear gate. What it needs is read from what an interval of steps has shown:
 
@@ -39,9 +39,9 @@ def escape_bound(
     step: Float[np.ndarray, "*#time one"] | float,
     parent: Int[np.ndarray, " gate"],
 ) -> Float[np.ndarray, "*time gate"]:
-    """Bound on the probability that noise carries each gate out of its region before θ is at 0.
+    """Return a bound on the probability that noise carries each gate out of its region before θ is at 0.
 
-    1 where the gate is not certified, or its noise was not measured. A unit's is that of its branch where this is
+    It is 1 where the gate is not certified, or its noise was not measured. A unit's is that of its branch where this is
     smaller (`training.certificates.regions.inherits`).
 
     Args:

@@ -1,4 +1,4 @@
-"""One look at all gates: what an interval of steps has shown of them, and what follows for their certificates."""
+"""A record of all gates: measurements over an interval of steps, and the certificates that follow from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Record"]
 
 @dataclass(frozen=True)
 class Record:
-    """One look at all gates. Arrays are [gate]; NaN where a quantity does not exist (ρ_in of a branch).
+    """State of all gates at one step. Arrays are [gate]; NaN where a quantity does not exist (ρ_in of a branch).
 
     Attributes:
         step: steps done.
@@ -63,9 +63,9 @@ class Record:
     escape: Float[np.ndarray, " gate"]
 
     def spread(self, origin: np.ndarray, total: int) -> Record:
-        """The record in the columns of all gates that there were at first.
+        """Return the record in the columns of all gates that there were at first.
 
-        Gates that have left: θ = 0, in no box, everything else NaN.
+        Of removed gates θ is 0, they are in no box, and everything else is NaN.
 
         Args:
             origin: first index of each gate left, `Gates.origin`. [gate]

@@ -1,4 +1,4 @@
-"""Who is certified: each gate by its own margin, and a unit also with the branch that it lies in.
+"""Certified gates: each gate by its own margin, and a unit also with the branch that it lies in.
 
 The one place where the regions of `dynamics` are applied to a network's gates: the tracker calls it on the state of
 this moment, the analyses of stored histories on many moments at once.
@@ -31,7 +31,7 @@ class Certificates(NamedTuple):
 
 
 def inherits(parent: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Bool[np.ndarray, "*time gate"]:
-    """Which gates go with the gate of their branch.
+    """Return which gates go with the gate of their branch.
 
     Where the branch is certified, its units' D vanishes with θ_branch (D_unit = θ_branch · D_unit given that the
     branch is on), and their price drives them to zero. Without a price (κ = 0) nothing does.
@@ -44,7 +44,7 @@ def with_branch(
     parent: Int[np.ndarray, " gate"],
     cost: Float[np.ndarray, "*time gate"],
 ) -> Bool[np.ndarray, "*time gate"]:
-    """The mask, and with each branch in it the units that inherit from it."""
+    """Return the mask, and with each branch in it the units that inherit from it."""
     return mask | (mask[..., parent] & inherits(parent, cost))
 
 
@@ -60,7 +60,7 @@ def own_certificates(
     theta: Float[np.ndarray, "*time gate"],
     is_branch: Bool[np.ndarray, " gate"],
 ) -> Certificates:
-    """What each gate's own state and coupling certify, its branch left aside.
+    """Return what each gate's own state and coupling certify, its branch left aside.
 
     Args:
         decay: λ.
@@ -82,7 +82,7 @@ def own_certificates(
 
 
 def certify(own: Certificates, parent: Int[np.ndarray, " gate"], cost: Float[np.ndarray, "*time gate"]) -> Certificates:
-    """The certificates with those that units have through their branch (`inherits`).
+    """Return the certificates with those that units have through their branch (`inherits`).
 
     A unit's margin is the smaller of its own and its branch's linear one, and it is in the box if its branch is.
     """

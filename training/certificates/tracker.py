@@ -1,10 +1,10 @@
-"""Measures each gate's coupling while training runs, and asks `dynamics` for its margin.
+"""The tracker measures each gate's coupling while training runs, and asks `dynamics` for its margin.
 
 Over an interval of `every` steps the tracker adds up what the samples say (`training.estimators.Interval`); from that
 `training.certificates.couplings` has each gate's pull, and η̂ = pull/ρ (over ρ_in·ρ_out for the bilinear bound) or
-another reading of the coupling, with `training.estimators.weight_gradients`. The bound that
-enters the certificate is the largest η̂ of the last `window` steps, times `factor`. It is a measurement of the past,
-so a certificate is a conditional promise: *while η stays below the bound and κ above its value, the gate dies*.
+another reading of the coupling, with `training.estimators.weight_gradients`. The bound that enters the certificate is
+the largest η̂ of the last `window` steps, times `factor`. It is a measurement of the past, so a certificate is a
+conditional promise: *while η stays below the bound and κ above its value, the gate dies*.
 
 Where a unit's branch was hardly ever on nothing was measured: the unit's coupling is taken as infinite and it has no
 certificate of its own. But where the branch is certified, its units are certified with it
@@ -37,7 +37,7 @@ __all__ = ["Tracker", "TrackerSettings"]
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """How couplings are measured.
+    """Settings of the measurement of couplings.
 
     Attributes:
         warmup: the audit lets no rule flag before this many steps: until the network has learned something,
@@ -75,7 +75,7 @@ class TrackerSettings:
 
 
 class Tracker:
-    """Adds up what the steps of an interval say, and turns it into a record.
+    """Sums over the steps of an interval, from which records are made.
 
     Args:
         gates: the gates to watch.
@@ -94,7 +94,7 @@ class Tracker:
         self._full_step = step
         length = -(-settings.window // settings.every)
         self._couplings: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=length)
-        self._holder = gates.parent.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
+        self._parent = gates.parent.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
         self.step = 0
         self.gradients = GradientSums(gates)
         self._clear()
@@ -131,10 +131,10 @@ class Tracker:
         self.interval.keep(index)
         self.probes.keep(index)
         self.gradients = GradientSums(self.gates)
-        self._holder = self.gates.parent.cpu().numpy()
+        self._parent = self.gates.parent.cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds: the window's couplings, and the interval that is under way."""
+        """Return what a checkpoint holds: the window's couplings, and the interval that is under way."""
         return {
             "step": self.step,
             "count": self._count,
@@ -200,13 +200,13 @@ class Tracker:
             error=columns["error"],
             every=self.settings.every,
             step=self._full_step * factor,
-            parent=self._holder,
+            parent=self._parent,
         )
-        certificates = certify(own, self._holder, cost)._asdict() | {"escape": escape}
+        certificates = certify(own, self._parent, cost)._asdict() | {"escape": escape}
         return Record(step=self.step, theta=theta, cost=cost, **columns, **bounds, **certificates)
 
     def _columns(self) -> dict[str, np.ndarray]:
-        """What the interval has shown, by the record's names."""
+        """Return what the interval has shown, by the record's names."""
         seen = measured(self.interval, self.gates.is_branch.to(self.gates.theta.device))._asdict()
         seen |= {"slope_on": seen.pop("on"), "slope_off": seen.pop("off")}
         square, probe = self.gradients.square(), self.probes.estimate()

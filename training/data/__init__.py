@@ -1,4 +1,4 @@
-"""Images in, batches out: data sets by name, their files and their checksums."""
+"""Data sets by name, their files and checksums, and their batches."""
 
 from training.data.batches import test_batches
 from training.data.data_sets import load, load_cifar10, load_cifar100, load_digits

@@ -1,4 +1,4 @@
-"""The archives in which data sets are published: verified whole, then unpacked, and only what is expected of them.
+"""Published archives of data sets are verified by checksum, then unpacked: only the files expected of them.
 
 Nothing is written where an archive says: names, kinds, owners and permissions in it are ignored. For each
 expected file one regular member of that name is read and its content written to a place chosen here.
@@ -45,7 +45,7 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The archive's file name."""
+        """Return the archive's file name."""
         return self.url.rpartition("/")[2]
 
 
@@ -80,7 +80,7 @@ ARCHIVES = {
 
 
 def _digests(file: io.BufferedIOBase, algorithms: list[str]) -> dict[str, str]:
-    """Several checksums of an open file from its beginning, in one pass."""
+    """Return several checksums of an open file from its beginning, in one pass."""
     sums = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
     file.seek(0)
     while chunk := file.read(_CHUNK):
@@ -90,7 +90,7 @@ def _digests(file: io.BufferedIOBase, algorithms: list[str]) -> dict[str, str]:
 
 
 def verify(archive: Archive, file: io.BufferedIOBase) -> str | None:
-    """What is wrong with an archive's content, as a phrase; None if every checksum is the published one."""
+    """Return what is wrong with an archive's content, as a phrase; None if every checksum is the published one."""
     found = _digests(file, list(archive.checksums))
     for algorithm, expected in archive.checksums.items():
         if found[algorithm] != expected:
@@ -99,7 +99,7 @@ def verify(archive: Archive, file: io.BufferedIOBase) -> str | None:
 
 
 def differing(layout: Layout, place: Path) -> str | None:
-    """The first of a layout's files that is missing in a folder or not the official one, as a phrase; None if none."""
+    """Return the first file of a layout that a folder lacks or that is not official, as a phrase; None if none."""
     for name, checksum in layout.checksums.items():
         try:
             with open(place / name, "rb") as file:

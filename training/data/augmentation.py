@@ -16,7 +16,7 @@ __all__ = ["Draws", "augment", "draw", "shift_and_flip"]
 
 
 class Draws(NamedTuple):
-    """What to do with each image.
+    """Shift and mirroring of each image of a batch.
 
     Args:
         down: first row of the window cut from the padded image, 0 to twice the padding.
@@ -29,11 +29,11 @@ class Draws(NamedTuple):
     flip: Bool[Tensor, " n"]
 
     def to(self, device: torch.device | str) -> "Draws":
-        """The same draws on another device."""
+        """Return the same draws on another device."""
         return Draws(*(entry.to(device) for entry in self))
 
     def part(self, where: slice) -> "Draws":
-        """Those of some of the images."""
+        """Return the draws of some of the images."""
         return Draws(*(entry[where] for entry in self))
 
 
@@ -61,7 +61,7 @@ def draw(count: int, generator: torch.Generator, padding: int, flip: bool) -> Dr
 
 
 def shift_and_flip(images: Shaped[Tensor, "n c h w"], draws: Draws, padding: int) -> Shaped[Tensor, "n c h w"]:
-    """Pad with zeros, cut each image's window, mirror it where drawn: one gather, no loop.
+    """Return each image padded with zeros, cut to its window and mirrored where drawn, by one gather.
 
     Args:
         images: a batch of any kind of number; zero should be the background (in normalised images, the mean).
@@ -83,7 +83,7 @@ def shift_and_flip(images: Shaped[Tensor, "n c h w"], draws: Draws, padding: int
 def augment(
     images: Shaped[Tensor, "n c h w"], generator: torch.Generator, padding: int, flip: bool
 ) -> Shaped[Tensor, "n c h w"]:
-    """Shift each image by up to `padding` pixels, zeros moving in, and mirror every other one if `flip`.
+    """Return images shifted by up to `padding` pixels, zeros moving in, and mirrored half of the time if `flip`.
 
     Args:
         images: a batch; normalised, so that zero is the mean.

@@ -1,4 +1,4 @@
-"""The order in which training sees a data set, repeatable from any batch on; the contract is `Source`'s."""
+"""Batches of a data set in a repeatable order, from any batch on, as `Source` promises them."""
 
 import torch
 
@@ -19,7 +19,7 @@ def batches(
     channels_last: bool = False,
     share: Share = WHOLE,
 ) -> Batches:
-    """One epoch of training; arguments and promises as in `Source.batches`.
+    """Return the batches of one epoch of training; arguments and promises as in `Source.batches`.
 
     Example:
         >>> from training.data.data_sets import load_digits
@@ -41,7 +41,7 @@ def batches(
 def test_batches(
     source: Source, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE
 ) -> Batches:
-    """All test images in their order, as in `Source.test_batches`.
+    """Return the batches of all test images in their order, as in `Source.test_batches`.
 
     Example:
         >>> from training.data.data_sets import load_digits

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their files on disk, in both layouts in which each is published."""
+"""CIFAR-10 and CIFAR-100 are read from files on disk, in both layouts in which each is published."""
 
 import hashlib
 import os
@@ -22,13 +22,13 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True, eq=False)
 class RawImages:
-    """What the files hold, in the order in which they hold it.
+    """Content of a data set's files, in their order.
 
     Args:
         train_images: pixels 0 to 255, the training files after one another.
         train_labels: a column for each kind of label, in the order of `Cifar.labels`.
         test_images: pixels 0 to 255.
-        test_labels: likewise.
+        test_labels: as train_labels.
         layout: ``"binary"`` or ``"python"``.
         official: every file has its official checksum.
     """
@@ -95,7 +95,7 @@ class _File:
 
 
 def _find(cifar: Cifar, folder: Path) -> tuple[Layout, Path]:
-    """The first layout that is there, whole or in part, and where: inside the folder, or the folder itself.
+    """Return the first layout that is there, whole or in part, and its place: inside the folder, or the folder itself.
 
     Names such as `train` do not tell a data set from others, so a folder of another name than the published one
     counts only if it has every file.

@@ -1,4 +1,4 @@
-"""How CIFAR-10 and CIFAR-100 are published: folders, files, what a record holds, official checksums.
+"""The published forms of CIFAR-10 and CIFAR-100: folders, files, records and official checksums.
 
 ===================  ============================  =====================================================
 folder               files                         each file

@@ -1,4 +1,4 @@
-"""Download a file over HTTP so that a transfer that breaks is continued instead of begun again."""
+"""Downloads over HTTP continue after a broken transfer instead of beginning again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BROKEN = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, Conne
 
 
 class DownloadError(Exception):
-    """Why a transfer did not end; a phrase that fits into a sentence."""
+    """Failure of a transfer; its text is a phrase that fits into a sentence."""
 
 
 def download(
@@ -59,7 +59,7 @@ def download(
 
 
 def _receive(url: str, file: io.BufferedIOBase, start: int, size: int, on_bytes: Callable[[int], None]) -> None:
-    """One connection's worth: from `start` if the server can do that, else from the beginning."""
+    """Receive what one connection gives, from `start` if the server can do that, else from the beginning."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
         if response.status == 206:

@@ -1,4 +1,4 @@
-"""Bring a published data set to where `load` looks for it: once, verified, and never by halves.
+"""A published data set is downloaded once, verified, and put as a whole where `load` looks for it.
 
 The archive is received into a hidden file, `.NAME.part`, so that a transfer that was killed is continued by the
 next call; its checksums are compared before it is opened; its files are unpacked into a hidden folder, which takes
@@ -51,7 +51,7 @@ def fetch(archive: Archive, folder: Path, url: str | None = None) -> str:
 
 
 def _already(archive: Archive, folder: Path) -> str | None:
-    """That the official files are there, in any layout; None if there are no files of the data set at all."""
+    """Return the message that the official files are there, in any layout; None if no file of the data set is."""
     for layout in archive.cifar.layouts:
         place = folder / layout.folder
         if not any((place / name).exists() for name in layout.checksums):
@@ -88,7 +88,7 @@ def _fetch(archive: Archive, folder: Path, url: str) -> str:
 
 @contextmanager
 def _alone(part: Path) -> Iterator[io.BufferedIOBase]:
-    """The file for reading and appending, locked against other processes that download the same."""
+    """Yield the file for reading and appending, locked against other processes that download the same."""
     with open(part, "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

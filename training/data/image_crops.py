@@ -1,4 +1,4 @@
-"""From an encoded image to the pixels a network sees: a random crop for training, the centre for evaluation.
+"""An encoded image becomes the pixels that a network sees: a random crop for training, the centre for evaluation.
 
 These are the crops that ImageNet results are usually reported with: Szegedy et al., Going deeper with convolutions
 (arXiv 1409.4842), section 6, for training; shorter side 256, centre 224 for evaluation.
@@ -33,7 +33,7 @@ class Crop(NamedTuple):
 
 
 def decode(content: bytes) -> Image.Image:
-    """An image in red, green and blue, whatever it was encoded in.
+    """Return an image in red, green and blue, whatever it was encoded in.
 
     Raises:
         ValueError: it is damaged, no image, or so large that it looks like an attack; one line says which.
@@ -73,7 +73,7 @@ def draw_crop(width: int, height: int, seed: int) -> Crop:
 
 
 def random_pixels(image: Image.Image, size: int, seed: int) -> UInt8[np.ndarray, "size size 3"]:
-    """A random crop of an image, resized to a square and mirrored half of the time: `draw_crop` says how."""
+    """Return a random crop of an image (see `draw_crop`), resized to a square and mirrored half of the time."""
     crop = draw_crop(*image.size, seed)
     box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
     pixels = np.asarray(image.crop(box).resize((size, size), Image.Resampling.BILINEAR))
@@ -81,10 +81,10 @@ def random_pixels(image: Image.Image, size: int, seed: int) -> UInt8[np.ndarray,
 
 
 def centre_pixels(image: Image.Image, size: int, resize: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The square in the middle of an image whose shorter side has been resized.
+    """Return the square in the middle of an image whose shorter side has been resized.
 
     Args:
-        image: any.
+        image: of any size and mode.
         size: of the square.
         resize: the shorter side before the square is cut, at least `size`.
     """

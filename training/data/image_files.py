@@ -1,4 +1,4 @@
-"""Where the encoded images of a large data set are: in class folders, or in WebDataset shards.
+"""Encoded images of a large data set are found in class folders or in WebDataset shards.
 
 Both kinds are listed once; then any image can be read by its number, so any order can be drawn and an epoch
 begun anywhere. For shards the listing goes through the headers of the tar files (not the images) and notes offsets.
@@ -37,21 +37,21 @@ class ImageFiles(Protocol):
 
     @property
     def labels(self) -> Int64[np.ndarray, " n"]:
-        """The class of each."""
+        """Return the class of each image. [image]"""
 
     @property
     def names(self) -> Shaped[np.ndarray, " n"]:
-        """What tells an image from the others of this data set, as bytes."""
+        """Return what tells each image from the others of this data set, as bytes. [image]"""
 
     def read(self, index: int) -> bytes:
-        """One image, encoded. Raises OSError."""
+        """Return one image, encoded; raise OSError if it cannot be read."""
 
     def where(self, index: int) -> str:
-        """The path of an image, for messages."""
+        """Return the path of an image, for messages."""
 
 
 def digest(files: Sequence[ImageFiles]) -> str:
-    """A short digest of all names and labels: the same for the same listing, whatever is in the images."""
+    """Return a short digest of all names and labels: the same for the same listing, whatever is in the images."""
     sha = hashlib.sha256()
     for part in files:
         for name, label in zip(part.names.tolist(), part.labels.tolist(), strict=True):
@@ -76,11 +76,11 @@ class FolderImages:
     names: Shaped[np.ndarray, " n"]
 
     def read(self, index: int) -> bytes:
-        """One image, encoded. Raises OSError."""
+        """Return one image, encoded; raise OSError if it cannot be read."""
         return Path(self.where(index)).read_bytes()
 
     def where(self, index: int) -> str:
-        """The path of an image."""
+        """Return the path of an image."""
         return os.path.join(self.folder, os.fsdecode(self.names[index]))
 
 
@@ -149,13 +149,13 @@ class ShardImages:
     sizes: Int64[np.ndarray, " n"]
 
     def read(self, index: int) -> bytes:
-        """One image, encoded. Raises OSError."""
+        """Return one image, encoded; raise OSError if it cannot be read."""
         with open(self.shards[self.shard[index]], "rb") as file:
             file.seek(self.offsets[index])
             return file.read(self.sizes[index])
 
     def where(self, index: int) -> str:
-        """Shard and name of an image."""
+        """Return shard and name of an image."""
         return f"{self.shards[self.shard[index]]}:{os.fsdecode(self.names[index])}"
 
 
@@ -188,7 +188,7 @@ def list_shards(shards: Sequence[Path]) -> ShardImages:
 
 
 def _samples(path: Path) -> list[_Sample]:
-    """Those of one shard, in the order of their images in it."""
+    """Return the samples of one shard, in the order of their images in it."""
     images: dict[str, tarfile.TarInfo] = {}
     classes: dict[str, int] = {}
     try:
@@ -217,7 +217,7 @@ def _samples(path: Path) -> list[_Sample]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Key and suffix in WebDataset's sense: the suffix begins at the first dot of the last part."""
+    """Return key and suffix in WebDataset's sense: the suffix begins at the first dot of the last part."""
     folder, _, last = name.rpartition("/")
     stem, dot, suffix = last.partition(".")
     return f"{folder}/{stem}", (dot + suffix).lower() if stem else ""
@@ -232,7 +232,7 @@ def _class(path: Path, member: tarfile.TarInfo, tar: tarfile.TarFile) -> int:
 
 
 def _check_length(path: Path, file: io.BufferedIOBase, images: dict[str, tarfile.TarInfo]) -> None:
-    """tarfile does not miss the end of a last member that is cut."""
+    """Refuse a shard whose last member is cut, which tarfile does not notice."""
     length = file.seek(0, 2)
     for member in images.values():
         if member.offset_data + member.size > length:

@@ -1,4 +1,4 @@
-"""ImageNet, or any images in its layouts: decoded in worker processes as training asks for them."""
+"""ImageNet, or any images in its layouts, is decoded in worker processes as training asks for it."""
 
 from __future__ import annotations
 
@@ -78,17 +78,17 @@ class ImageNet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the images that batches hold."""
+        """Return channels, height and width of the images that batches hold."""
         return 3, self.size, self.size
 
     @property
     def mean(self) -> Float32[Tensor, " c"]:
-        """Of each channel, for bytes."""
+        """Return the mean of each channel, for images as bytes. [channel]"""
         return torch.tensor(_MEAN)
 
     @property
     def std(self) -> Float32[Tensor, " c"]:
-        """Likewise."""
+        """Return the standard deviation of each channel, for images as bytes. [channel]"""
         return torch.tensor(_STD)
 
     def batches(
@@ -102,7 +102,7 @@ class ImageNet:
         channels_last: bool = False,
         share: Share = WHOLE,
     ) -> Batches:
-        """As in `Source`; augmentation crops, resizes and mirrors; without it, images are as for evaluation."""
+        """Return an epoch as in `Source`; augmentation crops, resizes and mirrors, else images are as in evaluation."""
         count = batch_count(self, batch_size, drop_last)
         check_skip(self, batch_size, count, skip)
         if generator.device.type != "cpu":
@@ -124,7 +124,7 @@ class ImageNet:
         return self._decoded(self.train, draws(), channels_last)
 
     def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE) -> Batches:
-        """As in `Source`."""
+        """Return the batches of all validation images, as in `Source`."""
         check_test_batch_size(batch_size)
         n = len(self.test_labels)
         parts = (share.of(min(batch_size, n - start), start) for start in range(0, n, batch_size))
@@ -134,7 +134,7 @@ class ImageNet:
         return self._decoded(self.test, draws, channels_last)
 
     def normalise(self, images: UInt8[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
-        """Images as a network takes them, with the mean and deviation usual for ImageNet."""
+        """Return images as a network takes them, with the mean and deviation usual for ImageNet."""
         mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (_MEAN, _STD))
         return (images.float() - mean) / std
 
@@ -158,7 +158,7 @@ class ImageNet:
 
 @dataclass(frozen=True, eq=False)
 class _Decoder:
-    """Decodes one image at a time, in a worker.
+    """Decoder of one image at a time, in a worker.
 
     A broken image comes back as an error instead of being raised: the loader would wrap it in a traceback.
     """
@@ -183,7 +183,7 @@ class _Decoder:
 def _together(
     images: list[tuple[UInt8[np.ndarray, "h w 3"], int] | DataError],
 ) -> tuple[UInt8[Tensor, "n h w 3"], Int64[Tensor, " n"]] | DataError:
-    """A batch, or the first error in it."""
+    """Return a batch, or the first error in it."""
     pixels, labels = [], []
     for image in images:
         if isinstance(image, DataError):
@@ -196,7 +196,7 @@ def _together(
 def load_imagenet(
     folder: str | Path, device: Device = "cpu", *, workers: int | None = None, size: int = 224, resize: int = 256
 ) -> ImageNet:
-    """ImageNet from class folders or WebDataset shards.
+    """Return ImageNet from class folders or WebDataset shards.
 
     ====================  ===========================================================
     class folders         `train/CLASS/NAME.JPEG` and `val/CLASS/NAME.JPEG`
@@ -237,14 +237,14 @@ def load_imagenet(
 
 
 def _processors() -> int:
-    """Those this process may use, which in a container or a batch job are fewer than the machine has."""
+    """Return the number of processors for this process, in a container or a batch job fewer than the machine has."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun's processes on this machine, which decode too
     return max(1, min(usable // beside, _MOST_WORKERS))
 
 
 def _list(place: Path, split: str, classes: tuple[str, ...] | None = None) -> tuple[ImageFiles, str]:
-    """The images of a split, and what they are in."""
+    """Return the images of a split, and the name of their layout."""
     shards = sorted((place / split).glob("*.tar")) or sorted(place.glob(f"*{split}*.tar"))
     if shards:
         return list_shards(shards), "WebDataset shards"

@@ -1,4 +1,4 @@
-"""A labelled set of images, held whole on one device."""
+"""A labelled set of images is held as a whole on one device."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Dataset:
         test_labels: 0 to classes - 1.
         classes: number of classes.
         mean: of each channel over the training images, in the units in which they are stored.
-        std: likewise, positive.
+        std: deviation of each channel, in the same units, > 0.
         provenance: one phrase to print beside every number measured on these images.
         padding: pixels by which a training image may be shifted without changing its meaning.
         flip: whether it may be mirrored left to right.
@@ -49,16 +49,16 @@ class Dataset:
 
     @property
     def device(self) -> torch.device:
-        """Where the images lie."""
+        """Return the device that holds the images."""
         return self.train_images.device
 
     def normalise(self, images: Num[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
-        """Images as a network takes them: each channel of the training set has mean 0 and deviation 1."""
+        """Return images as a network takes them: each channel of the training set has mean 0 and deviation 1."""
         return (images.float() - self.mean[:, None, None]) / self.std[:, None, None]
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
+        """Return channels, height and width of an image."""
         _, c, h, w = self.train_images.shape
         return c, h, w
 
@@ -73,7 +73,7 @@ class Dataset:
         channels_last: bool = False,
         share: Share = WHOLE,
     ) -> Batches:
-        """As in `Source`; augmentation shifts and mirrors. All draws of an epoch are made at the call."""
+        """Return an epoch as in `Source`; augmentation shifts and mirrors. All its draws are made at the call."""
         count = batch_count(self, batch_size, drop_last)
         check_skip(self, batch_size, count, skip)
         n = len(self.train_labels)
@@ -95,7 +95,7 @@ class Dataset:
         return rest()
 
     def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE) -> Batches:
-        """As in `Source`."""
+        """Return the batches of all test images, as in `Source`."""
         check_test_batch_size(batch_size)
         n = len(self.test_labels)
         parts = (share.of(min(batch_size, n - start), start) for start in range(0, n, batch_size))
@@ -121,7 +121,7 @@ Arrays = tuple[
 def from_bytes(
     name: str, origin: str, arrays: Arrays, *, classes: int, padding: int, flip: bool, device: Device
 ) -> Dataset:
-    """A data set from bytes as they were read: as tensors on the device, with moments, counts and digest.
+    """Return a data set from bytes as they were read: tensors on the device, with moments, counts and digest.
 
     Args:
         name: what `load` calls it.
@@ -154,7 +154,7 @@ def from_bytes(
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel of byte images, from exact counts; 1 where a channel is constant."""
+    """Return mean and deviation of each channel of byte images, from exact counts; 1 where a channel is constant."""
     values = torch.arange(256, dtype=torch.float64)
     means, deviations = [], []
     for channel in images.unbind(1):

@@ -1,4 +1,4 @@
-"""Read a pickle that holds only plain values and byte arrays, and run nothing of what it names.
+"""Pickles of plain values and byte arrays are read without running anything that they name.
 
 CIFAR-10 is published as pickles, and a pickle is a program: it may name any importable function and have it
 called. Here each of the few names that a pickled byte array needs stands for a small recorder in this module,
@@ -15,7 +15,7 @@ __all__ = ["loads"]
 
 
 class _ByteType:
-    """Stands for ``numpy.dtype``; admits unsigned bytes only."""
+    """Stand-in for ``numpy.dtype`` that admits unsigned bytes only."""
 
     def __init__(self, code: str | bytes, *_: object):
         if code not in ("u1", b"u1"):
@@ -26,7 +26,7 @@ class _ByteType:
 
 
 class _ByteArray:
-    """Stands for the empty array that NumPy makes first and fills from its pickled state afterwards."""
+    """Stand-in for the empty array that NumPy makes first and fills from its pickled state afterwards."""
 
     def __init__(self, *_: object):
         self.values = np.empty(0, np.uint8)
@@ -39,7 +39,7 @@ class _ByteArray:
 
 
 def _to_bytes(text: str, encoding: str) -> bytes:
-    """Stands for ``_codecs.encode``, which is how Python 3 writes bytes into an old pickle."""
+    """Return what ``_codecs.encode`` would, by which Python 3 writes bytes into an old pickle."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"asks for the codec {encoding!r}; only 'latin1' is expected")
     return text.encode("latin1")
@@ -63,7 +63,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def loads(content: bytes) -> dict[Any, Any]:
-    """The dictionary in a pickle, its byte arrays as read-only NumPy arrays.
+    """Return the dictionary in a pickle, its byte arrays as read-only NumPy arrays.
 
     Only arrays that are values of the dictionary itself are converted, as in the CIFAR-10 files. Strings of
     Python 2 come out as ``bytes``.

@@ -1,4 +1,4 @@
-"""What training asks of a data set, wherever its images live: on the device, in folders, in shards."""
+"""The interface of a data set for training, whether its images lie on the device, in folders or in shards."""
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -32,27 +32,27 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What `load` calls it."""
+        """Return the name by which `load` knows the data set."""
 
     @property
     def classes(self) -> int:
-        """Number of classes; labels are 0 to classes - 1."""
+        """Return the number of classes; labels are 0 to classes - 1."""
 
     @property
     def provenance(self) -> str:
-        """One phrase to print beside every number measured on these images."""
+        """Return one phrase to print beside every number measured on these images."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the images that batches hold."""
+        """Return channels, height and width of the images that batches hold."""
 
     @property
     def train_labels(self) -> Int64[Tensor, " train"]:
-        """Of all training images."""
+        """Return the labels of all training images. [image]"""
 
     @property
     def test_labels(self) -> Int64[Tensor, " test"]:
-        """Of all test images, in the order of `test_batches`."""
+        """Return the labels of all test images, in the order of `test_batches`. [image]"""
 
     def batches(
         self,
@@ -65,7 +65,7 @@ class Source(Protocol):
         channels_last: bool = False,
         share: Share = WHOLE,
     ) -> Batches:
-        """One epoch of training: every image once, shuffled, normalised and, unless switched off, augmented.
+        """Return the batches of an epoch: every image once, shuffled, normalised and, unless switched off, augmented.
 
         Args:
             batch_size: 1 to the number of training images.
@@ -81,7 +81,7 @@ class Source(Protocol):
         """
 
     def test_batches(self, batch_size: int = 1000, *, channels_last: bool = False, share: Share = WHOLE) -> Batches:
-        """All test images in their order, normalised; the last batch may be smaller. Of each batch, the share.
+        """Return all test images in their order, normalised, the share of each batch; the last may be smaller.
 
         Raises:
             ValueError: the batch size is below 1.
@@ -89,7 +89,7 @@ class Source(Protocol):
 
 
 def batch_count(source: Source, batch_size: int, drop_last: bool = True) -> int:
-    """Batches in an epoch.
+    """Return the number of batches in an epoch.
 
     Raises:
         ValueError: the batch size is below 1 or above the number of training images.

@@ -1,4 +1,4 @@
-"""From a gated network to files that need nothing of this package: source and weights, and ONNX."""
+"""Export of a gated network to files that need nothing of this package: source and weights, and ONNX."""
 
 from training.export.bundle import export
 from training.export.inputs import Inputs, inputs_of

@@ -1,4 +1,4 @@
-"""Do two networks compute the same?"""
+"""Agreement of an exported network with the one that was trained is checked on images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANCE = 1e-5
 
 
 def check_agreement(name: str, got: Float32[Tensor, ...], expected: Float32[Tensor, "batch classes"]) -> float:
-    """The largest difference, in units of the largest logit expected (of 1 where that is smaller).
+    """Return the largest difference, in units of the largest logit expected (of 1 where that is smaller).
 
     Single precision keeps seven digits of the largest numbers in a sum, so the size of the logits is the scale.
 

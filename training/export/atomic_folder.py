@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""A folder is written under another name and renamed, so that it is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["atomic_folder", "check_free"]
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `path` at the end; after an error nothing of it is left.
+    """Yield a folder to write into, which becomes `path` at the end; after an error nothing of it is left.
 
     It is written beside the nearest folder that exists already, under a name that begins with ".partial-": that is
     what a kill leaves.
@@ -32,7 +32,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         partial.mkdir()
     except OSError as error:
-        raise InputError(f"folder {path} cannot be made ({error.strerror}): choose another --out") from error
+        raise InputError(f"folder {path} cannot be created ({error.strerror}): choose another --out") from error
     try:
         yield partial
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A folder with the network that a run found: source, weights, ONNX, and what they are.
+"""An exported bundle is a folder with the network that a run found: source, weights, ONNX, and a description.
 
 network.py            one class, plain PyTorch, with the widths that are left
 weights.safetensors   its state
@@ -55,7 +55,7 @@ def export(
 ) -> Path:
     """Write the deterministic network (`Gates.decided`) as plain PyTorch and as ONNX.
 
-    What is off is removed from a copy first (`decided` says what goes along). Source and ONNX file are then loaded
+    What is off is removed from a copy first (`decided` says what goes with it). Source and ONNX file are then loaded
     again, and their outputs on test images compared with those of the network given, masked.
 
     Args:
@@ -126,7 +126,7 @@ def _compare(
     images: Float32[Tensor, "batch c h w"],
     expected: Float32[Tensor, "batch classes"],
 ) -> float:
-    """The largest difference of a file's outputs, for all images together and for one alone."""
+    """Return the largest difference of a file's outputs, for all images together and for one alone."""
     return max(check_agreement(name, compute(images[:n]), expected[:n]) for n in (len(images), 1))
 
 

@@ -1,4 +1,4 @@
-"""The call that makes a layer of PyTorch's, with the widths that it really has: "nn.Conv2d(3, 16, 3, padding=1)"."""
+"""The source of a call that makes a layer of PyTorch with its present widths: "nn.Conv2d(3, 16, 3, padding=1)"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZES = {"kernel_size", "stride", "padding", "dilation", "output_padding", "out
 
 
 def constructor(layer: nn.Module) -> str:
-    """Source of a call that makes a layer of the same kind and shapes; defaults are left out.
+    """Return the source of a call that makes a layer of the same kind and shapes; defaults are left out.
 
     Layers of PyTorch keep what they were made with under the argument's name. Whether the call makes the right layer
     is not taken on trust: an export loads the weights into it and compares the outputs.
@@ -30,7 +30,7 @@ def constructor(layer: nn.Module) -> str:
     """
     kind = type(layer)
     if getattr(nn, kind.__name__, None) is not kind:
-        raise InputError(f"layer {kind.__name__} cannot be written as plain source: it is none of torch.nn's")
+        raise InputError(f"layer {kind.__name__} cannot be written as plain source: it is not one of torch.nn's")
     arguments = []
     for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
         if name in ("device", "dtype"):
@@ -49,7 +49,7 @@ def constructor(layer: nn.Module) -> str:
 
 
 def _value(layer: nn.Module, name: str, default: Any) -> Any:
-    """What the layer was made with under this name."""
+    """Return the argument of this name that the layer was made with."""
     value = getattr(layer, name, default)
     if name == "bias":
         return isinstance(value, Tensor) or value is True

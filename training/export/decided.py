@@ -1,4 +1,4 @@
-"""The deterministic network of a gated one: what is on at the end, physically alone, and the masked one it equals."""
+"""The deterministic network of a gated one: the gates that are on, everything else removed, or masked."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["decided"]
 
 
 def decided(network: nn.Module, gates: Gates) -> tuple[nn.Module, nn.Module, Gates]:
-    """Copies of a network: with its decided gates as masks, and with nothing but what is on.
+    """Return copies of a network: with its decided gates as masks, and with nothing but what is on.
 
-    What is on says `Gates.decided`.
+    `Gates.decided` says which gates are on.
 
     Args:
         network: gated, possibly shrunken already; is not changed.

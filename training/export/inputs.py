@@ -1,4 +1,4 @@
-"""What an exported network reads: the shape of its images, their units, and how they are normalised."""
+"""The input of an exported network: the shape of its images, their units, and their normalisation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Inputs:
 
 
 def inputs_of(source: Source) -> Inputs:
-    """What networks trained on this data read.
+    """Return the input of networks trained on this data.
 
     Raises:
         InputError: for a source that does not say how it normalises: `mean` and `std`, one number a channel.

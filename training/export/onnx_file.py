@@ -1,4 +1,4 @@
-"""A network as an ONNX file, for any number of images, and what such a file computes."""
+"""ONNX files hold a network for any number of images, and can be run to compare their outputs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> N
 
 
 def run_onnx(path: Path, images: Float32[Tensor, "batch c h w"]) -> Float32[Tensor, "batch classes"]:
-    """The logits that the file computes. Needs onnxruntime.
+    """Return the logits that the file computes. Needs onnxruntime.
 
     Raises:
         InputError: for a file that it cannot run, or not for this many images.

@@ -1,4 +1,4 @@
-"""A network as plain PyTorch: the source of one class, and the weights under its names."""
+"""A network is written as plain PyTorch: the source of one class, and the weights under its names."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def plain(network: nn.Module, inputs: Inputs, classes: int, title: str) -> Plain
 
 
 def load(written: Plain) -> nn.Module:
-    """The network that the source and the weights make, in evaluation mode; every weight must have its place."""
+    """Return the network of source and weights, in evaluation mode; every weight must have its place."""
     space: dict[str, Any] = {"__name__": "network"}
     exec(compile(written.source, "network.py", "exec"), space)
     network: nn.Module = space["Network"]()
@@ -74,7 +74,7 @@ def load(written: Plain) -> nn.Module:
 
 
 def _names(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each path, "blocks.0.conv1" → "blocks0_conv1", all different and free in a module."""
+    """Return a name for each path, "blocks.0.conv1" → "blocks0_conv1", all different and free in a module."""
     taken, names = set(dir(nn.Module())) | set(keyword.kwlist), dict[str, str]()
     for path in dict.fromkeys(paths):
         name = re.sub(r"\W", "_", re.sub(r"\.(?=\d)", "", path))
@@ -90,12 +90,12 @@ def _tensor(network: nn.Module, path: str) -> Tensor:
     owner, _, name = path.rpartition(".")
     value = getattr(network.get_submodule(owner), name)
     if not isinstance(value, Tensor):
-        raise InputError(f"{path!r} cannot be written as plain source: it is no tensor")
+        raise InputError(f"{path!r} cannot be written as plain source: it is not a tensor")
     return value
 
 
 def _stored(name: str, value: Tensor) -> str:
-    """The line that makes a tensor which belongs to no layer."""
+    """Return the line that makes a tensor which belongs to no layer."""
     empty = f"torch.empty({list(value.shape)}, dtype={value.dtype})"
     if isinstance(value, nn.Parameter):
         return f"self.{name} = nn.Parameter({empty})"
@@ -139,7 +139,7 @@ def _file(
 
 
 def _by_block(lines: Sequence[tuple[str, str]]) -> list[str]:
-    """Indented lines, with a heading where a block begins and a gap where it ends."""
+    """Return indented lines, with a heading where a block begins and a gap where it ends."""
     written, current = [], ""
     for block, text in lines:
         if block != current:

@@ -1,4 +1,4 @@
-"""The text beside an exported network: what it is, how to load it, what was measured."""
+"""The README beside an exported network says what it is, how to load it, and what was measured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ session = onnxruntime.InferenceSession("network.onnx")
 
 
 def readme(about: dict[str, Any]) -> str:
-    """The text, from what `export.json` holds."""
+    """Return the README's text, from what `export.json` holds."""
     given, complexity, accuracy, run = about["input"], about["complexity"], about["accuracy"], about["run"]
     shape = ", ".join(map(str, given["shape"]))
     lines = [
@@ -70,7 +70,7 @@ def readme(about: dict[str, Any]) -> str:
 
 
 def _training(run: dict[str, Any]) -> list[str]:
-    """How it was trained, as far as that is known."""
+    """Return how the network was trained, as far as that is known."""
     if "step" not in run:
         return []
     unfinished = "" if run["step"] >= run["steps"] else f" of {run['steps']}: the run is not finished"

@@ -1,4 +1,4 @@
-"""A traced network as lines of source: which steps share a line, what the values between lines are called.
+"""A traced network becomes lines of source: which steps share a line, and how values between lines are named.
 
 Evaluation order is kept: a step is written inside the one that uses it only where nothing else would come between.
 """
@@ -56,7 +56,7 @@ class Statement:
 
 
 def statements(network: nn.Module, graph: fx.Graph, attributes: Mapping[str, str]) -> list[Statement]:
-    """The forward pass line by line, ending in its return.
+    """Return the forward pass line by line, ending in its return.
 
     Args:
         network: that was traced.
@@ -88,10 +88,10 @@ def statements(network: nn.Module, graph: fx.Graph, attributes: Mapping[str, str
 
 
 def _lines(network: nn.Module, graph: fx.Graph, writer: _Writer) -> list[fx.Node]:
-    """The steps that end a line, in order; the writer is told which are written inside others.
+    """Return the steps that end a line, in order; the writer is told which are written inside others.
 
-    A step used once waits until its user comes; it is written inside it if it was the last one to wait. A layer
-    with weights begins a line, a new block too.
+    A step that is used once waits for the step that uses it, and is written inside it if it was the last one to wait.
+    A layer with weights begins a line, a new block too.
     """
     lines: list[fx.Node] = []
     waiting: list[fx.Node] = []
@@ -116,14 +116,14 @@ def _lines(network: nn.Module, graph: fx.Graph, writer: _Writer) -> list[fx.Node
 
 
 def _given(node: fx.Node) -> list[fx.Node]:
-    """The steps that a step reads, as often as it reads them, in the order of its arguments."""
+    """Return the steps that a step reads, as often as it reads them, in the order of its arguments."""
     found: list[fx.Node] = []
     fx.map_arg((node.args, node.kwargs), found.append)
     return found
 
 
 class _Writer:
-    """Writes steps as expressions.
+    """Writer of steps as expressions.
 
     Args:
         attributes: path of each layer or tensor in the network → its name in the source.
@@ -139,14 +139,14 @@ class _Writer:
         self.inside: set[fx.Node] = set()
 
     def reads(self, root: fx.Node) -> list[fx.Node]:
-        """The values of earlier lines that a line reads."""
+        """Return the values of earlier lines that a line reads."""
         found: list[fx.Node] = []
         for node in root.all_input_nodes:
             found += self.reads(node) if node in self.inside else [node]
         return found
 
     def step(self, node: fx.Node) -> str:
-        """One step, with the steps inside it."""
+        """Return the source of one step, with the steps inside it."""
         args, kwargs = list(node.args), _told(node)
         if node.op == "output":
             return self.value(args[0])
@@ -170,14 +170,14 @@ class _Writer:
         return f"{called}({', '.join(given + [f'{name}={self.value(told)}' for name, told in kwargs.items()])})"
 
     def operand(self, argument: Any) -> str:
-        """An argument of an operator, or what a method is called on."""
+        """Return the source of an operator's argument, or of what a method is called on."""
         text = self.value(argument)
         if isinstance(argument, fx.Node):
             return f"({text})" if argument in self.inside and _is_operation(argument) else text
         return f"({text})" if text.startswith("-") else text
 
     def value(self, argument: Any) -> str:
-        """An argument: a step, a constant, or several of these."""
+        """Return the source of an argument: a step, a constant, or several of these."""
         if isinstance(argument, fx.Node):
             return self.step(argument) if argument in self.inside else self.names.get(argument, "x")
         if isinstance(argument, tuple | list):
@@ -188,7 +188,7 @@ class _Writer:
         return _constant(argument)
 
     def index(self, index: Any) -> str:
-        """What stands between brackets: ":, ::2"."""
+        """Return the source of what stands between brackets: ":, ::2"."""
         if isinstance(index, tuple) and index:
             return ", ".join(self.index(part) for part in index)
         if isinstance(index, slice):
@@ -202,7 +202,7 @@ def _is_operation(node: fx.Node) -> bool:
 
 
 def _told(node: fx.Node) -> dict[str, Any]:
-    """Named arguments, without those that are the default anyway."""
+    """Return the named arguments that differ from their defaults, as source."""
     if not node.kwargs or not callable(node.target):
         return dict(node.kwargs)
     try:
@@ -217,7 +217,7 @@ def _function(target: Any) -> str:
     for prefix, space in (("F", F), ("torch", torch)):
         if name and getattr(space, name, None) is target:
             return f"{prefix}.{name}"
-    raise InputError(f"function {name or target!r} cannot be written as plain source: it is none of torch's")
+    raise InputError(f"function {name or target!r} cannot be written as plain source: it is not one of torch's")
 
 
 def _constant(constant: Any) -> str:

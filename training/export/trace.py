@@ -1,4 +1,4 @@
-"""A network as one flat list of the layers and functions that it executes: no gates, no blocks.
+"""Tracing gives a network as one flat list of the layers and functions that it executes: no gates, no blocks.
 
 Tracing is torch.fx's; what is left out changes no value: gate sites (they pass everything through where no mask is
 set), `nn.Identity`, and a ReLU of a ReLU, which is what a block that lost its branch is.
@@ -22,7 +22,7 @@ _RELUS = (F.relu, torch.relu)
 
 
 class _Proxy(fx.Proxy):
-    """Stands for a tensor while tracing, and says that it is one: signatures may be checked at run time."""
+    """Stand-in for a tensor while tracing that says it is one: signatures may be checked at run time."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -30,7 +30,7 @@ class _Proxy(fx.Proxy):
 
 
 class _Tracer(fx.Tracer):
-    """Enters every module but PyTorch's own and gate sites."""
+    """Tracer that enters every module but PyTorch's own and gate sites."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, GateSite) or super().is_leaf_module(m, module_qualified_name)
@@ -45,7 +45,7 @@ class _Tracer(fx.Tracer):
 
 
 def trace(network: nn.Module) -> fx.Graph:
-    """What the network executes, in order.
+    """Return what the network executes, in order.
 
     Args:
         network: without masks, in the mode (training or evaluation) in which it is to be traced. Takes one tensor
@@ -75,14 +75,14 @@ def trace(network: nn.Module) -> fx.Graph:
 
 
 def module_of(network: nn.Module, node: fx.Node) -> nn.Module | None:
-    """The layer that a step of the graph calls, if it calls one."""
+    """Return the layer that a step of the graph calls; None if it calls none."""
     return network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def block_of(network: nn.Module, node: fx.Node) -> str:
-    """The path of the outermost block that a step lies in; empty where it lies directly in the network.
+    """Return the path of the outermost block that a step lies in; empty where it lies directly in the network.
 
-    Plain sequences are no blocks, only what is in them is.
+    Plain sequences do not count as blocks, only what is in them does.
     """
     if node.op == "call_module":
         path = str(node.target)

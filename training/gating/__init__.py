@@ -1,4 +1,4 @@
-"""Gates on a network, and their removal: sites, masks, what goes along, the network's complexity."""
+"""Gates on a network and their removal: sites, masks, dependents, and the network's complexity."""
 
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of

@@ -1,4 +1,4 @@
-"""What goes along when gates go: each unit that is left must be read, and each branch that is left must have units."""
+"""Dependents of removed gates go too, so that every unit left is read and every branch left has units."""
 
 from __future__ import annotations
 

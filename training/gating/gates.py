@@ -62,7 +62,7 @@ class Gates(nn.Module):
         self.register_buffer("origin", torch.arange(self.total))
 
     def place(self, network: Gated, kept: Tensor | None = None) -> None:
-        """Look up where the gates sit, at the start and after a removal; masks are taken away.
+        """Find where the gates sit, at the start and after a removal, and remove all masks.
 
         Args:
             network: where the gates sit.
@@ -75,7 +75,7 @@ class Gates(nn.Module):
             check_group(group)
         self.sizes = [group.site.count for group in self.groups] + [1] * len(self.residual)
         self.units = sum(self.sizes) - len(self.residual)
-        parent = torch.tensor(self._holders(), dtype=torch.long).repeat_interleave(torch.tensor(self.sizes).long())
+        parent = torch.tensor(self._parents(), dtype=torch.long).repeat_interleave(torch.tensor(self.sizes).long())
         self.parent = parent if kept is None else parent.to(self.parent.device)
         if kept is not None:
             # θ stays the same Parameter, only shorter: no graph leads to it, and whoever moves it still holds it.
@@ -85,8 +85,8 @@ class Gates(nn.Module):
         self.sampled: Tensor | None = None
         self.open()
 
-    def _holders(self) -> list[int]:
-        """For each group and branch, the gate of the branch that it lies in, −1 for none."""
+    def _parents(self) -> list[int]:
+        """Return for each group and branch the gate of the branch that it lies in, −1 for none."""
         at = {branch.name: self.units + i for i, branch in enumerate(self.residual)}
         for group in self.groups:
             if group.branch is not None and group.branch not in at:
@@ -95,7 +95,7 @@ class Gates(nn.Module):
 
     @property
     def is_branch(self) -> Bool[Tensor, " gate"]:
-        """Which gates gate a whole branch."""
+        """Return which gates gate a whole branch."""
         return torch.arange(len(self.theta)) >= self.units
 
     def sample(
@@ -143,13 +143,13 @@ class Gates(nn.Module):
         return mask
 
     def open(self) -> None:
-        """Take all masks away: the plain network."""
+        """Remove all masks from the sites, which leaves the plain network."""
         self.put(None)
 
     def difference(self) -> Float[Tensor, " gate"]:
-        """First-order estimate of D = E[loss | ξ=1] − E[loss | ξ=0] from the last backward pass.
+        """Return the first-order estimate of D = E[loss | ξ=1] − E[loss | ξ=0] from the last backward pass.
 
-        The sum over the batch of ∂(mean loss)/∂ξ. Also ⟨∇_w loss, w⟩ = ξ·∂loss/∂ξ, since a branch is linear in w.
+        It is the sum over the batch of ∂(mean loss)/∂ξ. Also ⟨∇_w loss, w⟩ = ξ·∂loss/∂ξ: a branch is linear in w.
 
         Raises:
             RuntimeError: before a `sample`, forward and backward pass.
@@ -161,7 +161,7 @@ class Gates(nn.Module):
         return self.sampled.grad.sum(0)
 
     def informative(self, masks: Float[Tensor, "batch gate"] | None = None) -> Bool[Tensor, "batch gate"]:
-        """Which samples say something of which gate: all, of a unit those with its branch on.
+        """Return which samples say something of which gate: all, of a unit those with its branch on.
 
         Args:
             masks: of the samples; by default those of the last `sample`.
@@ -171,7 +171,7 @@ class Gates(nn.Module):
         """
         masks = self.sampled if masks is None else masks
         if masks is None:
-            raise RuntimeError("sample masks before asking what they say")
+            raise RuntimeError("sample masks before asking which of them are informative")
         return (masks.detach()[:, self.parent] > 0) | (self.parent < 0)
 
     def put(self, masks: Float[Tensor, "batch gate"] | None) -> None:
@@ -182,7 +182,7 @@ class Gates(nn.Module):
             site.mask = part
 
     def weight_norms(self) -> tuple[Float[Tensor, " gate"], Float[Tensor, " gate"]]:
-        """(ρ_in, ρ) of every gate; ρ is the fan-out norm of a unit, the norm's scale and shift of a branch.
+        """Return (ρ_in, ρ) of every gate; ρ is a unit's fan-out norm, of a branch that of its scale and shift.
 
         A branch has no second norm: its entry in ρ_in is NaN.
         """

@@ -1,4 +1,4 @@
-"""Multiplying activations by masks in as few passes over memory as PyTorch's own operations allow.
+"""Activations are multiplied by masks in as few passes over memory as PyTorch's own operations allow.
 
 Outside its convolutions a training step on small images is bound by memory: a gate costs what its passes cost. Left to
 autograd, ξ·relu(x) keeps one tensor more than relu(x) and needs two passes more on the way back. Here each is one
@@ -28,7 +28,7 @@ _CACHED = 2**19
 
 
 def masked(x: Float[Tensor, "batch channels ..."], mask: Float[Tensor, "rows columns"]) -> Tensor:
-    """ξ·x, each channel (or, with one column, each sample) by its own mask.
+    """Return ξ·x, each channel (or, with one column, each sample) by its own mask.
 
     Args:
         x: activations.
@@ -38,7 +38,7 @@ def masked(x: Float[Tensor, "batch channels ..."], mask: Float[Tensor, "rows col
 
 
 def masked_relu(x: Float[Tensor, "batch channels ..."], mask: Float[Tensor, "rows columns"]) -> Tensor:
-    """ξ·relu(x); see `masked`. Can be differentiated once.
+    """Return ξ·relu(x), which can be differentiated once; see `masked`.
 
     Example:
         >>> x, mask = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]], requires_grad=True)
@@ -56,7 +56,7 @@ def masked_add_relu(
     x: Float[Tensor, "#batch #channels ..."],
     mask: Float[Tensor, "rows columns"],
 ) -> Tensor:
-    """relu(shortcut + ξ·x); see `masked`. Can be differentiated once."""
+    """Return relu(shortcut + ξ·x), which can be differentiated once; see `masked`."""
     alike = shortcut.shape == x.shape and shortcut.dtype == x.dtype
     if torch.compiler.is_compiling() or not alike or not _fits(mask, x):
         return reference_masked_add_relu(shortcut, x, mask)
@@ -64,12 +64,12 @@ def masked_add_relu(
 
 
 def reference_masked_relu(x: Tensor, mask: Tensor) -> Tensor:
-    """`masked_relu`, left to autograd."""
+    """Return what `masked_relu` does, its derivative left to autograd."""
     return masked(F.relu(x), mask)
 
 
 def reference_masked_add_relu(shortcut: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-    """`masked_add_relu`, left to autograd."""
+    """Return what `masked_add_relu` does, its derivative left to autograd."""
     return F.relu(shortcut + masked(x, mask))
 
 
@@ -124,7 +124,7 @@ _threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 def _parts(like: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same parts of the batch of every tensor; all of it at once on a GPU."""
+    """Return the same parts of the batch of every tensor; all of it at once on a GPU."""
     step = max(1, len(like))
     if like.device.type == "cpu":
         step = max(1, _CACHED * torch.get_num_threads() * len(like) // max(1, like.numel()))
@@ -138,22 +138,22 @@ def _ones(x: Tensor) -> tuple[int, ...]:
 
 
 def _beside(mask: Tensor, x: Tensor) -> Tensor:
-    """The mask with one entry for every pixel: [batch or 1, channels or 1, 1, ...]."""
+    """Return the mask with one entry for every pixel: [batch or 1, channels or 1, 1, ...]."""
     return mask.to(x.dtype).view(*mask.shape, *_ones(x))
 
 
 def _each(mask: Tensor, x: Tensor) -> Tensor:
-    """`_beside` with a row for every sample."""
+    """Return `_beside` with a row for every sample."""
     return _beside(mask, x).expand(len(x), -1, *_ones(x))
 
 
 def _fits(mask: Tensor, x: Tensor) -> bool:
-    """Whether a mask changes nothing about the shape."""
+    """Return whether a mask changes nothing about the shape."""
     return mask.shape[0] in (1, x.shape[0]) and mask.shape[1] in (1, x.shape[1])
 
 
 def _slope(product: Tensor, mask: Tensor) -> Tensor:
-    """Sums of a part's products over pixels, and over channels where they share a mask. [part, channels or 1]"""
+    """Return a part's products summed over pixels, and over channels that share a mask. [part, channels or 1]"""
     shared = [*range(2, product.dim())]
     if mask.shape[1] == 1:
         shared.append(1)
@@ -163,7 +163,7 @@ def _slope(product: Tensor, mask: Tensor) -> Tensor:
 
 
 def _joined(slopes: list[Tensor], mask: Tensor) -> Tensor | None:
-    """The mask's gradient from those of the parts of the batch; None if nobody asked for it."""
+    """Return the mask's gradient from those of the parts of the batch; None if it was not asked for."""
     if not slopes:
         return None
     whole = torch.cat(slopes) if len(slopes) > 1 else slopes[0]

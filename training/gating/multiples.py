@@ -1,4 +1,4 @@
-"""Removal in steps that suit the machine: groups keep a multiple of so many units."""
+"""Groups keep a multiple of so many units, so that their widths suit the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["in_multiples"]
 
 
 def in_multiples(going: Bool[np.ndarray, " gate"], gates: Gates, multiple: int) -> Bool[np.ndarray, " gate"]:
-    """Let fewer units go, so that every group keeps a multiple of `multiple` of them, or all that it has.
+    """Return which gates go if every group keeps a multiple of `multiple` units, or all that it has.
 
     Those of the largest θ are spared. A group that loses all its units does so: its branch goes.
 

@@ -1,7 +1,7 @@
 """The complexity structure of a gated network, read off its real modules and shapes.
 
 `dynamics.models.complexity` knows the polynomial; this file only says which layer feeds which group and how large its
-outputs are, by watching one forward pass. It is called anew after every removal.
+outputs are, by watching one forward pass. It is called again after every removal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["structure_of"]
 
 
 def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure | None = None) -> Structure:
-    """The layers, unit groups and branches of a network that takes images of `input_shape` (channels, h, w).
+    """Return layers, unit groups and branches of a network that takes images of `input_shape` (channels, h, w).
 
     Every convolution and dense layer that is executed is counted, with its normalisation's parameters; all other
     parameters count as fixed ones. What lies in a branch's block, its shortcut left out, belongs to the branch.
@@ -40,7 +40,7 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
     positions, norm_of = _watch_forward(network, names, input_shape)
     produced = {group.producer: group for group in groups}
     consumed = {consumer: group for group in groups for consumer in group.consumers}
-    parent = _holders(network, branches, names)
+    parent = _enclosing(network, branches, names)
     # A norm at the head of a branch may directly follow a layer outside: it leaves with the branch, not with the layer.
     norm_of = {module: norm for module, norm in norm_of.items() if parent.get(module) == parent.get(norm)}
     norm_of |= {group.producer: group.norm for group in groups if group.norm is not None}
@@ -74,7 +74,7 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
 
 
 def _weights_per_pair(module: Weighted, source: UnitGroup | None) -> int:
-    """Weights that join one input (a unit or a channel) with one output."""
+    """Return the number of weights that join one input (a unit or a channel) with one output."""
     kernel = module.weight[0, 0].numel()
     if source is None:
         return kernel
@@ -86,8 +86,8 @@ def _weights_per_pair(module: Weighted, source: UnitGroup | None) -> int:
     return kernel * columns
 
 
-def _holders(network: nn.Module, branches: Sequence[Branch], names: dict[nn.Module, str]) -> dict[nn.Module, str]:
-    """For every module inside a branch, the name of the branch."""
+def _enclosing(network: nn.Module, branches: Sequence[Branch], names: dict[nn.Module, str]) -> dict[nn.Module, str]:
+    """Return for every module inside a branch the name of the branch."""
     found: dict[nn.Module, str] = {}
     for branch in branches:
         given = branch.block

@@ -1,4 +1,4 @@
-"""An optimizer's view of parameters that change: replaced by shorter ones, or gone."""
+"""An optimizer's parameters and state follow when parameters are replaced by shorter ones or removed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["OptimizerState", "select"]
 
 
 class OptimizerState:
-    """Keeps an optimizer's parameter lists and state in step with the network.
+    """Parameter lists and state of an optimizer, kept in step with the network.
 
     Args:
         optimizer: any whose state is, for each parameter, tensors of its shape and single numbers (SGD with momentum,
             Adam and its kin); or None, and nothing is kept.
 
     Raises:
-        InputError: for state of another shape, of which nobody knows which rows belong to what.
+        InputError: for state of another shape, whose rows cannot be matched to the parameter's.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None) -> None:
@@ -56,7 +56,7 @@ class OptimizerState:
 
 
 def select(values: Tensor, dim: int, kept: Tensor) -> Tensor:
-    """The entries at `kept` along a dimension, in the memory format that the tensor had."""
+    """Return the entries at `kept` along a dimension, in the memory format that the tensor had."""
     chosen = values.index_select(dim, kept)
     if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
         return chosen.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Physical removal: gates that are off for good leave the network, at any step of training.
+"""Gates that are off for good are removed from the network, at any step of training.
 
 What a removed gate held leaves with it: the rows of the layer that made a unit, its normalisation's scale, shift and
 running statistics, the columns of every layer that read it, its gate, and the same rows and columns of the
@@ -26,11 +26,11 @@ __all__ = ["Shrunk", "restore", "shrink"]
 
 @dataclass(frozen=True)
 class Shrunk:
-    """What a removal left.
+    """Result of a removal.
 
     Attributes:
         kept: former index of every gate that is left, increasing. [gate left]
-        removed: former index of every gate that went, those that went along included. [gate gone]
+        removed: former index of every gate that went, dependents included. [gate gone]
         rho_in, rho: norm that each gate left had over the one it has now, ≥ 1 (up to rounding); NaN where there is
             none. In a chain of gated layers a unit's weights to and from the next ones' removed units go with these.
             What was measured per unit of norm must grow by as much (`Tracker.keep`). [gate left]
@@ -50,15 +50,15 @@ def shrink(
     Parameters that get shorter are new ones, put in the old one's place in the optimizer with the rows of its state
     that stay, and of the gradient. θ stays the same Parameter. Nothing is changed if anything is refused.
 
-    What else follows the gates must be told: `Tracker.keep(result.kept, result.rho_in, result.rho)`,
-    `structure_of(network, shape, full)`, a distributed or compiled wrapper made anew.
+    The caller then calls `Tracker.keep(result.kept, result.rho_in, result.rho)` and `structure_of(network, shape,
+    full)`, and makes a distributed or compiled wrapper again.
 
     Args:
-        network: gated (`training.gating.gates.Gated`), the one that `gates` was made for, not a wrapper of it.
+        network: gated (`training.gating.sites.Gated`), the one that `gates` was made for, not a wrapper of it.
         optimizer: of its weights, None if there is none. State of other shapes than the parameter's is refused,
             unless it is a single number.
         gates: of the network.
-        remove: which gates go, bool [gate]; see `Gates.with_dependents` for what goes along or stays.
+        remove: which gates go, bool [gate]; see `Gates.with_dependents` for what else goes or stays.
 
     Raises:
         TypeError: for a network that does not list its unit groups and branches.
@@ -71,18 +71,18 @@ def shrink(
     going = gates.with_dependents(remove)
     kept = (~going).nonzero().flatten()
     state = OptimizerState(optimizer)
-    doomed = [branch for branch, gone in zip(gates.residual, going[gates.units :].tolist(), strict=True) if gone]
-    for branch in doomed:
+    leaving = [branch for branch, gone in zip(gates.residual, going[gates.units :].tolist(), strict=True) if gone]
+    for branch in leaving:
         if branch.block is None:
             raise InputError(f"branch {branch.name!r} cannot be removed: its block must offer remove_branch()")
     norms = [norm[kept] for norm in gates.weight_norms()]
     if len(kept) < len(going):
         before = set(network.parameters())
-        for branch in doomed:
+        for branch in leaving:
             assert branch.block is not None
             branch.block.remove_branch()
         state.forget(before - set(network.parameters()))
-        gone = {branch.name for branch in doomed}
+        gone = {branch.name for branch in leaving}
         for group, mask in zip(gates.groups, (~going).split(gates.sizes), strict=False):
             if group.branch not in gone and not bool(mask.all()):
                 _cut_group(group, mask.nonzero().flatten(), state)
@@ -114,12 +114,12 @@ def restore(
     remove = torch.ones(total, dtype=torch.bool, device=index.device)
     remove[index.long()] = False
     if not torch.equal(gates.with_dependents(remove), remove):
-        raise InputError("origin must be what a removal leaves: it has a unit without its branch, or an empty layer")
+        raise InputError("origin must be what a removal leaves; it has a unit without its branch, or an empty layer")
     return shrink(network, optimizer, gates, remove)
 
 
 def _over(then: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """then / now; 1 where nothing is left to divide by, NaN where there is no norm."""
+    """Return then / now; 1 where nothing is left to divide by, NaN where there is no norm."""
     return np.divide(then, now, out=np.where(np.isnan(now), np.nan, 1.0), where=now > 0)
 
 
@@ -127,7 +127,7 @@ def _check_same(network: Gated, gates: Gates) -> None:
     present = [*(group.site for group in network.unit_groups()), *(branch.site for branch in network.branches())]
     known = [*(group.site for group in gates.groups), *(branch.site for branch in gates.residual)]
     if len(present) != len(known) or any(a is not b for a, b in zip(present, known, strict=True)):
-        raise InputError("gates must be those of this network: they sit at other sites")
+        raise InputError("gates must be those of this network; they belong to other sites")
 
 
 def _cut_group(group: UnitGroup, kept: Tensor, state: OptimizerState) -> None:

@@ -1,7 +1,7 @@
-"""What a network offers to gate: the sites of the masks, its unit groups and its residual branches.
+"""The interface of a network that can be gated: sites of masks, unit groups and residual branches.
 
-A network that can be gated names its sites and returns two lists, `unit_groups` and `branches`. Both are made anew from
-the modules present, so that after a removal (`training.gating.removal`) they name what is left.
+A network that can be gated names its sites and returns two lists, `unit_groups` and `branches`. Both are made from
+the modules present at each call, so that after a removal (`training.gating.removal`) they name what is left.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 class GateSite(nn.Module):
-    """Multiplies its input's channels (or its whole input, `count` = 1) by the current masks.
+    """Place where the input's channels (or the whole input, `count` = 1) are multiplied by the current masks.
 
     Without masks (`mask is None`) it passes its input through untouched: the plain network. `relu` and `add_relu`
     do the same together with the operations beside it, in fewer passes over memory.
@@ -37,19 +37,19 @@ class GateSite(nn.Module):
         self.mask: Tensor | None = None  # [batch or 1, count]
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` [batch, channels, ...] times the masks."""
+        """Return `x` [batch, channels, ...] times the masks."""
         return x if self.mask is None else masked(x, self.mask)
 
     def relu(self, x: Tensor, inplace: bool = False) -> Tensor:
-        """`site(relu(x))`; if `inplace`, `x` may be overwritten."""
+        """Return `site(relu(x))`; if `inplace`, `x` may be overwritten."""
         return F.relu(x, inplace) if self.mask is None else masked_relu(x, self.mask)
 
     def add_relu(self, shortcut: Tensor, x: Tensor) -> Tensor:
-        """`relu(shortcut + site(x))`, a new tensor."""
+        """Return `relu(shortcut + site(x))`, a new tensor."""
         return F.relu(shortcut + x, inplace=True) if self.mask is None else masked_add_relu(shortcut, x, self.mask)
 
     def __getstate__(self) -> dict[str, object]:
-        """Copies and pickles carry no masks: these belong to one step, and are part of its graph."""
+        """Return the state without masks, for copies and pickles: masks belong to one step and its graph."""
         return self.__dict__ | {"mask": None}
 
 
@@ -89,18 +89,18 @@ class UnitGroup:
 
     @property
     def consumers(self) -> tuple[Weighted, ...]:
-        """All layers that read the units."""
+        """Return all layers that read the units."""
         return self.consumer if isinstance(self.consumer, tuple) else (self.consumer,)
 
     def fan_in_norm(self) -> Float[Tensor, " unit"]:
-        """ρ_in of each unit."""
+        """Return ρ_in of each unit: the norm of its scale and shift, or of its weights and bias."""
         if self.norm is not None:
             return torch.hypot(self.norm.weight, self.norm.bias)
         square = self.producer.weight.flatten(1).square().sum(1)
         return torch.sqrt(square if self.producer.bias is None else square + self.producer.bias.square())
 
     def fan_out_norm(self) -> Float[Tensor, " unit"]:
-        """ρ_out of each unit."""
+        """Return ρ_out of each unit: the norm of its slices of the consumers' weights."""
         # [out, units · columns, …] → [unit, everything that reads it]
         slices = [c.weight.unflatten(1, (self.site.count, -1)).transpose(0, 1).flatten(1) for c in self.consumers]
         return torch.cat(slices, 1).norm(dim=1)
@@ -127,7 +127,7 @@ class Branch:
     shortcut: nn.Module | None = None
 
     def weight_norm(self) -> Float[Tensor, ""]:
-        """ρ = ‖(scale, shift)‖."""
+        """Return ρ = ‖(scale, shift)‖ of the last normalisation."""
         return torch.cat([self.norm.weight, self.norm.bias]).norm()
 
 
@@ -136,11 +136,11 @@ class Gated(Protocol):
     """A network that can be gated."""
 
     def unit_groups(self) -> Sequence[UnitGroup]:
-        """Its unit groups, in order of execution."""
+        """Return the unit groups, in order of execution."""
         ...
 
     def branches(self) -> Sequence[Branch]:
-        """Its gated residual branches, in order of execution."""
+        """Return the gated residual branches, in order of execution."""
         ...
 
 

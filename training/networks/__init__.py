@@ -1,4 +1,4 @@
-"""Gated networks, by class and by name, and the parts to make one's own from."""
+"""Gated networks by class and by name, and the parts from which to build others."""
 
 from training.networks.bottleneck import Bottleneck, BottleneckResNet
 from training.networks.chain import Chain, Residual

@@ -3,7 +3,7 @@
 Each block has one gate a unit on the outputs of its first and second convolution, so that neighbours' gates multiply
 in the complexity, and one gate on its branch:
 
-    y = relu( shortcut(x) + ξ_layer · norm3( conv3( ξ_2 · relu(norm2(conv2( ξ_1 · relu(norm1(conv1(x))) ))) ) ) )
+    y = relu( shortcut(x) + ξ_branch · norm3( conv3( ξ_2 · relu(norm2(conv2( ξ_1 · relu(norm1(conv1(x))) ))) ) ) )
 
 Shortcuts are projected where the shape changes and have no gates. The 3×3 convolution carries the stride.
 """
@@ -53,7 +53,7 @@ class Bottleneck(nn.Module):
         self.removed = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, inputs, h, w], not negative → [batch, outputs, h/stride, w/stride]."""
+        """Return [batch, outputs, h/stride, w/stride] from x [batch, inputs, h, w], not negative."""
         if self.removed:
             return x if isinstance(self.shortcut, nn.Identity) else F.relu(self.shortcut(x), inplace=True)
         hidden = self.units1.relu(self.norm1(self.conv1(x)), inplace=True)
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
         return self.branch.add_relu(self.shortcut(x), self.norm3(self.conv3(hidden)))
 
     def remove_branch(self) -> None:
-        """Drop the branch; what is left is the shortcut, with its projection where there is one."""
+        """Remove the branch for good; what is left is the shortcut, with its projection where there is one."""
         del self.conv1, self.norm1, self.units1, self.conv2, self.norm2, self.units2
         del self.conv3, self.norm3, self.branch
         self.removed = True
@@ -113,12 +113,12 @@ class BottleneckResNet(nn.Module):
         he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [batch, channels, h, w] → logits [batch, classes]."""
+        """Return the logits [batch, classes] of images [batch, channels, h, w]."""
         x = self.blocks(self.pool(F.relu(self.norm(self.conv(x)), inplace=True)))
         return self.linear(x.mean((2, 3)))
 
     def unit_groups(self) -> Sequence[UnitGroup]:
-        """Two groups a block: the outputs of its first and of its second convolution."""
+        """Return two groups a block: the outputs of its first and of its second convolution."""
         groups = []
         for i, b in self._present():
             branch = f"block{i}.branch"
@@ -127,9 +127,9 @@ class BottleneckResNet(nn.Module):
         return groups
 
     def branches(self) -> Sequence[Branch]:
-        """One branch a block."""
+        """Return one branch a block."""
         return [Branch(f"block{i}.branch", b.branch, b.norm3, b, b.shortcut) for i, b in self._present()]
 
     def _present(self) -> list[tuple[int, Bottleneck]]:
-        """The blocks that have their branch, with their place among all blocks."""
+        """Return the blocks that have their branch, with their place among all blocks."""
         return [(i, b) for i, b in enumerate(self.blocks) if isinstance(b, Bottleneck) and not b.removed]

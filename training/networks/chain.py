@@ -1,4 +1,4 @@
-"""Chains of layers that know their own gates: plain nets, and residual nets put together from parts.
+"""Chains of layers find their own gates: plain networks, and residual ones put together from parts.
 
 A `Chain` is an `nn.Sequential` whose gates are found by position. Put a `GateSite` behind a layer's activation to gate
 its units, and a `Residual` where a branch is to be gated:
@@ -51,13 +51,13 @@ class Residual(nn.Module):
         self.removed = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, ...] → the shortcut's shape."""
+        """Return y, of the shortcut's shape, from x [batch, channels, ...]."""
         if self.removed:
             return self.shortcut(x)
         return self.shortcut(x) + self.site(self.branch(x))
 
     def remove_branch(self) -> None:
-        """Drop the branch; what is left is the shortcut."""
+        """Remove the branch for good; what is left is the shortcut."""
         del self.branch, self.site
         self.removed = True
 
@@ -76,7 +76,7 @@ class Chain(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `nn.Sequential`; where there are masks, a ReLU and the site behind it are one operation."""
+        """Return what `nn.Sequential` would; where there are masks, a ReLU and the site behind it are one operation."""
         rest: list[nn.Module] = [*self]
         while rest:
             part, *rest = rest
@@ -88,7 +88,7 @@ class Chain(nn.Sequential):
         return x
 
     def unit_groups(self) -> Sequence[UnitGroup]:
-        """The units gated by the sites of this chain and of the branches in it, in order of execution.
+        """Return the units gated by the sites of this chain and of the branches in it, in order of execution.
 
         Raises:
             InputError: for a site without a layer before or behind it, or with something in between that stops a
@@ -97,7 +97,7 @@ class Chain(nn.Sequential):
         return list(_groups(self, "", None))
 
     def branches(self) -> Sequence[Branch]:
-        """The branches of the residual blocks of this chain, in order of execution."""
+        """Return the branches of the residual blocks of this chain, in order of execution."""
         return [
             Branch(name, block.site, _last_norm(block), block, block.shortcut)
             for name, block in self.named_children()
@@ -112,7 +112,7 @@ def _last_norm(block: Residual) -> Norm:
 
 
 def _groups(chain: Chain, prefix: str, branch: str | None) -> Iterator[UnitGroup]:
-    """Groups of a chain that lies in `branch`, with `prefix` before their names."""
+    """Yield the groups of a chain that lies in `branch`, with `prefix` before their names."""
     parts = list(chain.named_children())
     for at, (name, part) in enumerate(parts):
         if isinstance(part, GateSite):
@@ -127,7 +127,7 @@ def _groups(chain: Chain, prefix: str, branch: str | None) -> Iterator[UnitGroup
 def _group(
     name: str, site: GateSite, before: Sequence[nn.Module], behind: Sequence[nn.Module], branch: str | None
 ) -> UnitGroup:
-    """The group of one site, from the modules before it, nearest first, and those behind it."""
+    """Return the group of one site, from the modules before it, nearest first, and those behind it."""
     norm: Norm | None = None
     producer: Weighted | None = None
     for module in before:

@@ -12,7 +12,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def he_normal(network: N) -> N:
-    """Convolutions by He et al. (2015), everything else as PyTorch makes it; returns the network."""
+    """Draw the convolutions by He et al. (2015), leave the rest as PyTorch makes it; return the network."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

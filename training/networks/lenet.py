@@ -20,7 +20,7 @@ __all__ = ["dense", "lenet5"]
 
 
 def dense(hidden: Sequence[int] = (300, 100), *, channels: int = 1, classes: int = 10, size: int = 28) -> Chain:
-    """A dense network on flattened images, every hidden unit gated; LeNet-300-100 by default.
+    """Return a dense network on flattened images, every hidden unit gated; LeNet-300-100 by default.
 
     Args:
         hidden: units of the hidden layers, each ≥ 1.
@@ -48,7 +48,7 @@ def dense(hidden: Sequence[int] = (300, 100), *, channels: int = 1, classes: int
 def lenet5(
     widths: tuple[int, int, int] = (20, 50, 500), *, channels: int = 1, classes: int = 10, size: int = 28
 ) -> Chain:
-    """LeNet-5: two convolutions and a dense layer, every unit gated, then the classifier.
+    """Return LeNet-5: two convolutions and a dense layer, every unit gated, then the classifier.
 
     Args:
         widths: filters of the two convolutions, dense units; each ≥ 1.

@@ -1,4 +1,4 @@
-"""Networks by name."""
+"""Names of networks, and how each is built."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NETWORKS: dict[str, Builder] = {
 
 
 def build(name: str, channels: int, classes: int, *, size: int = 32, width: int | None = None) -> nn.Module:
-    """A gated network with fresh weights.
+    """Return a gated network with fresh weights.
 
     Args:
         name: one of `NETWORKS`. "resnet50" is the ImageNet network; the other residual ones are for small images.

@@ -2,7 +2,7 @@
 
 Each block's first convolution has one gate a unit, and each block's branch has one gate:
 
-    y = relu( shortcut(x) + ξ_layer · norm2( conv2( ξ_units · relu( norm1( conv1(x) ) ) ) ) )
+    y = relu( shortcut(x) + ξ_branch · norm2( conv2( ξ_units · relu( norm1( conv1(x) ) ) ) ) )
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class BasicBlock(nn.Module):
         self.removed = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, inputs, h, w], not negative → [batch, outputs, h/stride, w/stride]."""
+        """Return [batch, outputs, h/stride, w/stride] from x [batch, inputs, h, w], not negative."""
         if self.removed:
-            return self.shortcut(x)  # as it is: what comes out of a ReLU needs no other
+            return self.shortcut(x)  # without another ReLU: x came out of one
         hidden = self.units.relu(self.norm1(self.conv1(x)), inplace=True)
         return self.branch.add_relu(self.shortcut(x), self.norm2(self.conv2(hidden)))
 
     def shortcut(self, x: Tensor) -> Tensor:
-        """Option A: subsample, then pad the new channels with zeros; no parameters."""
+        """Return x by option A: subsampled, the new channels padded with zeros; no parameters."""
         if self.stride == 1 and self.padding == 0:
             return x
         x = x[:, :, :: self.stride, :: self.stride]
         return F.pad(x, (0, 0, 0, 0, self.padding // 2, self.padding - self.padding // 2))
 
     def remove_branch(self) -> None:
-        """Drop the branch; what is left costs nothing."""
+        """Remove the branch for good; what is left costs nothing."""
         del self.conv1, self.norm1, self.units, self.conv2, self.norm2, self.branch
         self.removed = True
 
@@ -91,21 +91,21 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [batch, channels, h, w] → logits [batch, classes]."""
+        """Return the logits [batch, classes] of images [batch, channels, h, w]."""
         x = self.blocks(F.relu(self.norm(self.conv(x)), inplace=True))
         return self.linear(x.mean((2, 3)))
 
     def unit_groups(self) -> Sequence[UnitGroup]:
-        """One group a block: the outputs of its first convolution."""
+        """Return one group a block: the outputs of its first convolution."""
         return [
             UnitGroup(f"block{i}.units", b.units, b.conv1, b.norm1, b.conv2, branch=f"block{i}.branch")
             for i, b in self._present()
         ]
 
     def branches(self) -> Sequence[Branch]:
-        """One branch a block."""
+        """Return one branch a block."""
         return [Branch(f"block{i}.branch", b.branch, b.norm2, b) for i, b in self._present()]
 
     def _present(self) -> list[tuple[int, BasicBlock]]:
-        """The blocks that have their branch, with their place among all blocks."""
+        """Return the blocks that have their branch, with their place among all blocks."""
         return [(i, b) for i, b in enumerate(self.blocks) if isinstance(b, BasicBlock) and not b.removed]

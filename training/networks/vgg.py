@@ -5,7 +5,7 @@
 Plain: the outputs of every convolution have one gate a unit. With bypasses: within a stage all but the first
 convolution keep the shape of what they read, so an identity path is laid around them and their branch gets a gate:
 
-    x → conv → norm → relu → x + ξ_layer · norm(conv(… ξ_units · relu(norm(conv(x))) …)) → relu → pool
+    x → conv → norm → relu → x + ξ_branch · norm(conv(… ξ_units · relu(norm(conv(x))) …)) → relu → pool
 
 (the first convolution too, where the stage keeps the width). What is added to an identity path has no unit gates:
 its channels are those of the path. "Layers" that can be removed need such a path; which one the listed systems laid
@@ -39,7 +39,7 @@ def vgg(
     size: int = 32,
     bypass: bool = False,
 ) -> Chain:
-    """A gated VGG.
+    """Return a gated VGG network.
 
     Args:
         stages: for each stage, the widths of its convolutions in multiples of `width`.
@@ -76,7 +76,7 @@ def vgg(
 
 
 def _plain(inputs: int, widths: Sequence[int], number: int) -> dict[str, nn.Module]:
-    """Convolutions with gated outputs, counted from `number`."""
+    """Return convolutions with gated outputs, counted from `number`."""
     parts: dict[str, nn.Module] = {}
     for i, outputs in enumerate(widths, start=number):
         parts |= _convolution(inputs, outputs, i) | {f"relu{i}": nn.ReLU(), f"units{i}": GateSite(outputs)}
@@ -85,7 +85,7 @@ def _plain(inputs: int, widths: Sequence[int], number: int) -> dict[str, nn.Modu
 
 
 def _bypassed(inputs: int, widths: Sequence[int], number: int, stage: int) -> dict[str, nn.Module]:
-    """One stage: a convolution to the stage's width where it differs, then a section with an identity path."""
+    """Return one stage: a convolution to its width where that differs, then a section with an identity path."""
     parts: dict[str, nn.Module] = {}
     first, *others = widths
     if inputs != first:

@@ -1,4 +1,4 @@
-"""What any long run needs, whatever it computes: files, checkpoints, progress, processes, random streams."""
+"""Files, checkpoints, progress, processes and random streams, as any long run needs them."""
 
 from training.runtime.atomic_files import read_json, write_atomically, write_json
 from training.runtime.checkpoints import Checkpoints

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, then renamed."""
+"""Files are written under another name and then renamed, so that each is complete or absent."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["read_json", "write_atomically", "write_json"]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary name, then rename: a reader sees the old file or the new one, never half of it."""
+    """Write to a temporary name, then rename: a reader sees the old file or the new one, never a part."""
     temporary = path.with_name(path.name + ".partial")
     temporary.write_bytes(data)
     temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON, indented unless it is long, written atomically."""
+    """Write a value as JSON, atomically; indented unless it is long."""
     text = json.dumps(value, ensure_ascii=False)
     if len(text) < 20_000:
         text = json.dumps(value, ensure_ascii=False, indent=1)
@@ -27,10 +27,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a file holds as JSON; None if it is not there.
+    """Return what a file holds as JSON; None if there is no file.
 
     Raises:
-        InputError: if it is no JSON.
+        InputError: if it is not JSON.
     """
     if not path.exists():
         return None

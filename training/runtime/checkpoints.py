@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written atomically, the last two kept, each checked against the digest in its name.
+"""Checkpoints of a run are written atomically; the last two are kept, each checked against the digest in its name.
 
     checkpoints/gated-00001170-1f6b0c2a9d3e4f50.pt        network, steps done, beginning of the file's SHA-256
 
@@ -36,7 +36,7 @@ class Checkpoints:
     Args:
         folder: where they are; made when the first is written.
         network: "gated" or "ungated".
-        warn: told about damaged files.
+        warn: called with a message for each damaged file.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Checkpoints:
             os.fsync(file.fileno())
         temporary.replace(path)
         others = [other for other in self.paths() if other != path]
-        later = [other for other in others if _step(other) > step]  # damaged: else the run had gone on from there
+        later = [other for other in others if _step(other) > step]  # damaged, or the run would have resumed from it
         for old in later + [other for other in others if other not in later][KEPT - 1 :]:
             old.unlink()
         for lost in self.folder.glob(f"{self.network}-*.partial"):  # of a run that was killed while writing
@@ -65,7 +65,7 @@ class Checkpoints:
         return path
 
     def paths(self) -> list[Path]:
-        """All of them, newest first."""
+        """Return the paths of all checkpoints of the network, newest first."""
         found = ((match, path) for path in self.folder.glob("*.pt") if (match := _NAME.fullmatch(path.name)))
         mine = [
             # An epoch's end is no step: the later of two with as many steps is known by its time.
@@ -76,9 +76,9 @@ class Checkpoints:
         return [path for *_, path in sorted(mine, reverse=True)]
 
     def last(self) -> tuple[int, dict[str, Any]] | None:
-        """Steps done and state of the newest intact one; None if there is none.
+        """Return steps done and state of the newest intact checkpoint; None if there is none.
 
-        Damaged and foreign files are told about and passed over.
+        Damaged and foreign files are skipped with a warning.
         """
         for path in self.paths():
             try:
@@ -91,26 +91,26 @@ class Checkpoints:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The contents of one checkpoint: network, step and state.
+    """Return the contents of one checkpoint: network, step and state.
 
     Raises:
         InputError: for a file that is missing, damaged, or not a checkpoint of this package.
     """
     match = _NAME.fullmatch(path.name)
     if match is None:
-        raise InputError(f"checkpoint {path} is none of this package's: its name must be NETWORK-STEP-DIGEST.pt")
+        raise InputError(f"checkpoint {path} is not one of this package's: its name must be NETWORK-STEP-DIGEST.pt")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"checkpoint {path} cannot be read ({error.strerror})") from None
     if _digest(data) != match["digest"]:
-        raise InputError(f"checkpoint {path} is damaged: its contents do not give the digest in its name")
+        raise InputError(f"checkpoint {path} is damaged: its contents do not match the digest in its name")
     try:
         found = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # the unpickler raises many kinds; each means that this is not what we wrote
-        raise InputError(f"checkpoint {path} holds more than tensors and plain values: refused") from error
+        raise InputError(f"checkpoint {path} is refused: it holds more than tensors and plain values") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"checkpoint {path} must have format {FORMAT!r}; it is none of this package's")
+        raise InputError(f"checkpoint {path} must have format {FORMAT!r}: it is not one of this package's")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Where and how a result was made: what stands in environment.json beside every run."""
+"""The description of machine and software that is stored in environment.json beside every run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["environment"]
 
 
 def environment() -> dict[str, Any]:
-    """Where and how a result was made: command, git commit, versions, machine, time."""
+    """Return where and how a result was made: command, git commit, versions, machine, time."""
     packages = ("torch", "numpy", "sympy", "numba", "scikit-learn", "pruning-dynamics")
     return {
         "command": shlex.join([*_starter(), _module(), *sys.argv[1:]]),
@@ -38,7 +38,7 @@ def environment() -> dict[str, Any]:
 
 
 def _starter() -> list[str]:
-    """What started this process: python, or torchrun, so far as it tells its processes how it was called."""
+    """Return the command that started this process: python, or torchrun as far as its variables tell."""
     here, all_of_them = (os.environ.get(name, "1") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     if all_of_them == "1":
         return [Path(sys.executable).name, "-m"]

@@ -1,4 +1,4 @@
-"""Processes that train one network together, a device each: what they tell each other, and that they agree.
+"""Processes that train one network together, one device each, exchange sums and check that they agree.
 
 Every process (rank) holds the whole network, the gates and the optimizers. Of each batch it takes its share
 (`training.runtime.shard`); everything else it does as the others do, from the same random states. So the ranks stay
@@ -36,7 +36,7 @@ __all__ = ["ALONE", "Ranks", "RanksDifferError"]
 
 
 class RanksDifferError(RuntimeError):
-    """What must be the same in all processes is not: a defect, or machines with different files or software."""
+    """Disagreement of processes in what must be equal: a defect, or machines with different files or software."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes files, prints and draws."""
+        """Return whether this is the rank that writes files, prints and draws."""
         return self.rank == 0
 
     @property
     def share(self) -> Share:
-        """The part of every batch that this rank takes."""
+        """Return the part of every batch that this rank takes."""
         return Share(self.rank, self.size)
 
     def check_batch(self, batch: int) -> None:
@@ -146,7 +146,7 @@ class Ranks:
             tensor.copy_(part.view(tensor.shape))
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows of the whole batch from each rank's, in the order of the whole batch; carries no gradient.
+        """Return the rows of the whole batch from each rank's, in the batch's order, without gradient.
 
         Args:
             rows: [share, …], as many on each rank.
@@ -162,7 +162,7 @@ class Ranks:
         return whole.flatten(0, 1)
 
     def broadcast(self, values: Any) -> Any:
-        """What the first rank holds, on all of them.
+        """Return what the first rank holds, on all ranks.
 
         Args:
             values: on the first rank, tensors on the CPU and plain values, in lists and dictionaries; on the others,
@@ -203,11 +203,11 @@ class Ranks:
             raise RanksDifferError(f"{what} must be the same in all processes; rank 0's differ from those of {others}")
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Wait until all ranks have called this."""
         self.check_equal("the place in the program", "wait")
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group of processes, without waiting for the others."""
         if self.size > 1 and distributed.is_initialized():
             distributed.destroy_process_group()
 
@@ -218,7 +218,7 @@ class Ranks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self.wait()  # nobody's last message is lost; after an error the others may be gone
+            self.wait()  # no rank's last message is lost; after an error the others may be gone
         self.close()
 
 
@@ -227,7 +227,7 @@ ALONE = Ranks()
 
 
 def _digest(parts: Iterable[Tensor | str | int]) -> int:
-    """63 bits of a hash of all parts."""
+    """Return 63 bits of a hash of all parts."""
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -239,7 +239,7 @@ def _digest(parts: Iterable[Tensor | str | int]) -> int:
 
 
 def _usable(name: str) -> torch.device:
-    """A device on which something can be computed here."""
+    """Return the device, after computing something on it."""
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError):  # the second is how a build without CUDA answers
@@ -248,7 +248,7 @@ def _usable(name: str) -> torch.device:
 
 
 def _variable(name: str, default: int | None = None) -> int:
-    """A number that torchrun puts into the environment."""
+    """Return a number that torchrun puts into the environment."""
     text = os.environ.get(name)
     if text is None and default is not None:
         return default

@@ -1,4 +1,4 @@
-"""Processes for calls side by side: spawned, and never alive for longer than the process that began them."""
+"""A pool of spawned processes makes several calls at once, and ends when the process that began it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["processes"]
 
 @contextlib.contextmanager
 def processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Within the block, a pool of processes; left by an exception, calls that have not begun are cancelled.
+    """Yield a pool of processes; if the block raises, calls that have not begun are cancelled.
 
     A process that is killed has no time to end those of its pool, which would finish their calls and then wait for
     ever: they watch it themselves, and end when it does.

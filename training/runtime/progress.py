@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and time left in a terminal, plain lines elsewhere."""
+"""Progress of long work is shown as a bar with rate and time left in a terminal, as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Bar(RichProgress):
 
 @dataclass(frozen=True)
 class _Narrower:
-    """Leaves room for the ^C that a terminal writes at the cursor: in a line of its own it would not be erased."""
+    """Console narrower by the ^C that a terminal writes at the cursor: in a line of its own it would not be erased."""
 
     content: RenderableType
 
@@ -40,7 +40,7 @@ class _Narrower:
 
 
 class Progress:
-    """Counts steps.
+    """Counter of steps that shows how far the work is.
 
     Args:
         label: what is being done.

@@ -1,4 +1,4 @@
-"""Random numbers of a run: from one seed, a stream of its own for each purpose."""
+"""Random numbers of a run come from one seed, with a separate stream for each purpose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Purpose = Literal["order", "masks", "probes"]
 
 
 def stream(purpose: Purpose, seed: int, device: str | torch.device = "cpu") -> torch.Generator:
-    """The numbers drawn for one purpose in the run with this seed.
+    """Return the generator for one purpose in the run with this seed.
 
     Seeds are hashed with the purpose: with seed, seed + 1, seed + 2 for the three, neighbouring runs would share
     streams, and runs are counted as independent.

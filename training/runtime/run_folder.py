@@ -1,12 +1,12 @@
-"""A run's folder: configuration, environment, scalars, histories, checkpoint, results.
+"""A run's folder holds its configuration, environment, scalars, histories, checkpoints and results.
 
-config.json       what was asked for
+config.json       the settings
 environment.json  versions, machine, git commit, command
 scalars.jsonl     one JSON object a line, appended as training goes
 gates.zarr        gate histories
 checkpoints/      the last states of the run, from which it can be resumed
 gate_paths.json   gate paths, small enough to keep beside the table
-table.json        what came out
+table.json        the results
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _LOCK = ".lock"
 
 
 class RunFolder:
-    """A run's folder: made new, or that of an interrupted run. One process at a time.
+    """The folder of a new run, or of an interrupted one; for one process at a time.
 
     Args:
         path: new: must not exist, or be an empty folder. Existing: holds the settings of a run.
         existing: which of the two is meant.
 
     Raises:
-        InputError: if there is something in the way, nothing to go on with, another process at work in it, or the
-            folder cannot be made or written to.
+        InputError: if the folder exists where it must not, holds no run where it should, is in use by another
+            process, or cannot be created or written to.
     """
 
     def __init__(self, path: Path, *, existing: bool = False) -> None:
@@ -47,12 +47,12 @@ class RunFolder:
         elif path.exists() and (not path.is_dir() or _begun(path)):
             ways = "choose another --out, or remove it"
             if (path / "config.json").is_file():
-                ways = f"choose another --out, remove it, or go on with it by python -m training resume '{path}'"
+                ways = f"choose another --out, remove it, or resume it with python -m training resume '{path}'"
             raise InputError(f"run folder {path} exists already: {ways}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"run folder {path} cannot be made ({error.strerror}): choose another --out") from error
+            raise InputError(f"run folder {path} cannot be created ({error.strerror}): choose another --out") from error
         if not os.access(path, os.W_OK):
             raise InputError(f"run folder {path} cannot be written to: choose another --out")
         self.path = path
@@ -63,7 +63,7 @@ class RunFolder:
         write_json(self.path / name, value)
 
     def read(self, name: str) -> Any:
-        """What `name` holds as JSON; see `read_json`."""
+        """Return what `name` holds as JSON; see `read_json`."""
         return read_json(self.path / name)
 
     def scalars(self, **values: object) -> None:
@@ -72,7 +72,7 @@ class RunFolder:
             file.write(json.dumps(values) + "\n")
 
     def cut_scalars(self, network: str, step: int, epoch: int) -> None:
-        """Forget a network's lines of later than `step` or `epoch`, and a line that a kill left unfinished.
+        """Remove a network's lines of later than `step` or `epoch`, and a line that a kill left unfinished.
 
         Args:
             network: "gated" or "ungated".
@@ -95,7 +95,7 @@ class RunFolder:
         write_atomically(path, "".join(kept).encode())
 
     def checkpoints(self, network: str, warn: Callable[[str], None] = print) -> Checkpoints:
-        """Those of the gated or the ungated network."""
+        """Return the checkpoints of a network, "gated" or "ungated"; `warn` is told of damaged ones."""
         return Checkpoints(self.path / "checkpoints", network, warn)
 
     def discard(self, name: str) -> None:
@@ -107,7 +107,7 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let other processes in."""
+        """Release the folder for other processes."""
         self._lock.close()
 
     def __enter__(self) -> RunFolder:
@@ -118,24 +118,24 @@ class RunFolder:
 
 
 def settings_in(path: Path) -> Any:
-    """What the run in this folder was asked for, as JSON holds it.
+    """Return the settings of the run in this folder, as JSON holds them.
 
     Raises:
         InputError: for a folder without a run.
     """
     found = read_json(path / "config.json")
     if found is None:
-        raise InputError(f"run folder {path} holds no config.json: nothing to go on with")
+        raise InputError(f"run folder {path} holds no config.json: there is no run to resume")
     return found
 
 
 def _begun(path: Path) -> bool:
-    """Whether a folder holds anything but what a process that was killed at its start leaves."""
+    """Return whether a folder holds anything but what a process that was killed at its start leaves."""
     return any(entry.name != _LOCK and entry.suffix != ".partial" for entry in path.iterdir())
 
 
 def _locked(path: Path) -> IO[bytes]:
-    """A file held until it is closed or the process ends, however it ends."""
+    """Return an open file, locked until it is closed or the process ends, however it ends."""
     file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

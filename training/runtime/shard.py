@@ -1,4 +1,4 @@
-"""Which part of every batch one process takes, where several train together."""
+"""The part of every batch that one process takes where several train together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Share(NamedTuple):
     """One of `size` nearly equal parts of whatever is shared.
 
     Parts are contiguous: cut from a tensor they are views, and put one after the other in the order of the ranks
-    they are the whole again. Nobody else's rows are among them, and none is left out.
+    they are the whole again. Parts do not overlap, and none of the rows is left out.
 
     Attributes:
         rank: which part, 0 to size − 1.
@@ -26,7 +26,7 @@ class Share(NamedTuple):
     size: int = 1
 
     def of(self, count: int, start: int = 0) -> slice:
-        """This part of the `count` rows that begin at `start`; parts differ by a row where they cannot be equal."""
+        """Return this part of the `count` rows that begin at `start`; parts differ by at most one row."""
         return slice(*(start + count * rank // self.size for rank in (self.rank, self.rank + 1)))
 
 

@@ -8,7 +8,7 @@ __all__ = ["Stopwatch"]
 
 
 class Stopwatch:
-    """Runs from the moment it is made.
+    """Clock of wall and processor time that runs from the moment it is made.
 
     Wall time is what one waits for; processor time, of all threads of this process, is what the work took, also where
     other work shares the machine. What a GPU computes is not processor time.
@@ -24,7 +24,7 @@ class Stopwatch:
         self._began = _now()
 
     def lap(self) -> tuple[float, float]:
-        """Seconds of wall and of processor since the last lap, which ends here."""
+        """Return seconds of wall and of processor time since the last lap, and begin the next."""
         before, self._began = self._began, _now()
         return self._began[0] - before[0], self._began[1] - before[1]
 

@@ -1,4 +1,4 @@
-r"""Batch normalisation over the batch of all processes: theirs together is one process's batch.
+r"""Batch normalisation with the statistics of all processes' batches, as if one process had them all.
 
 With x̂ = (x − μ)/√(σ² + ε) and y = γx̂ + β, μ and σ² of the whole batch, and ⟨·⟩ the mean over batch and positions,
 
@@ -43,10 +43,10 @@ def synchronise(network: nn.Module) -> None:
 
 
 class _Synchronised(nn.modules.batchnorm._BatchNorm):
-    """The step in training; everything else is the base class's."""
+    """Training step with shared statistics; everything else is the base class's."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[batch, channel, …] → the same shape."""
+        """Return the normalised input [batch, channel, …], of the same shape."""
         if not (self.training and distributed.is_available() and distributed.is_initialized()):
             return super().forward(input)
         ranks = distributed.get_world_size()
@@ -60,7 +60,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Running statistics as torch keeps them: of the variance, the unbiased one."""
+        """Update the running statistics as torch does: of the variance, the unbiased one."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         factor = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
@@ -133,10 +133,10 @@ class _Normalise(torch.autograd.Function):
 
 
 def _over(x: Tensor) -> list[int]:
-    """All dimensions but the channels'."""
+    """Return all dimensions but the channels'."""
     return [0, *range(2, x.dim())]
 
 
 def _along(values: Tensor, x: Tensor) -> Tensor:
-    """[channel] → [channel, 1, …], to go with x."""
+    """Return [channel] as [channel, 1, …], to broadcast over x."""
     return values.view(-1, *(1,) * (x.dim() - 2))

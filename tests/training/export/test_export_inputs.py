@@ -1,4 +1,4 @@
-"""What an export says of its images: normalised by it, they are as the data set gives them."""
+"""An export states how its images are normalised: so normalised, they are as the data set gives them."""
 
 import numpy as np
 import pytest

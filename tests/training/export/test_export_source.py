@@ -229,7 +229,7 @@ def test_what_is_read_twice_is_computed_once():
         (lambda net, x: torch.add(x, 1, alpha=1j), "constant 1j cannot be written as plain source"),
         (
             lambda net, x: torch.linalg.norm(x),
-            "function 'linalg_norm' cannot be written as plain source: it is none of",
+            "function 'linalg_norm' cannot be written as plain source: it is not one of",
         ),
     ],
 )
@@ -244,7 +244,7 @@ def test_layers_that_cannot_be_made_again_are_refused():
     class Mine(nn.Linear):
         pass
 
-    with pytest.raises(InputError, match="layer Mine cannot be written as plain source: it is none of"):
+    with pytest.raises(InputError, match="layer Mine cannot be written as plain source: it is not one of"):
         constructor(Mine(3, 3))
     forgetful = nn.Linear(3, 3)
     del forgetful.in_features

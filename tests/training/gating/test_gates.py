@@ -228,7 +228,7 @@ def test_order_is_that_of_the_structure():
     assert [branch.name for branch in gates.residual] == structure.names[gates.units :]
 
 
-def test_holder_is_the_branch_around_each_unit():
+def test_parent_is_the_branch_around_each_unit():
     net = network(14, 2)
     gates, names = Gates(net), structure_of(net, (1, 8, 8)).names
     for gate, parent in enumerate(gates.parent.tolist()):

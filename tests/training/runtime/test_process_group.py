@@ -216,7 +216,7 @@ def _operate(rank, folder):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """What two processes saw."""
+    """Return what two processes saw."""
     folder = tmp_path_factory.mktemp("ranks")
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(3)]

@@ -30,7 +30,7 @@ def test_a_folder_that_holds_anything_is_refused_and_left_alone(tmp_path):
 
 def test_a_place_where_no_folder_can_be_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file/run cannot be made .* choose another --out"):
+    with pytest.raises(InputError, match=r"file/run cannot be created .* choose another --out"):
         RunFolder(tmp_path / "file" / "run")
 
 
@@ -75,7 +75,7 @@ def test_what_a_kill_at_the_start_leaves_is_no_run(tmp_path):
     (tmp_path / "config.json.partial").write_text("{")
     (tmp_path / ".lock").write_text("")
     RunFolder(tmp_path).close()
-    with pytest.raises(InputError, match=r"holds no config.json: nothing to go on with"):
+    with pytest.raises(InputError, match=r"holds no config.json: there is no run to resume"):
         RunFolder(tmp_path, existing=True)
 
 
