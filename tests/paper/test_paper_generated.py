@@ -195,7 +195,7 @@ def test_committed_claims_are_those_of_verify():
 
 def test_readme_quotes_and_article_read_the_same_file():
     text, found = (ROOT / "README.md").read_text(), dict(numbers(Results()))
-    assert "<!-- quote paper/results/evidence-digits.json -->" in text and quoted(text, ROOT) == text
+    assert "<!-- quote paper/results/evidence-digits.json#Units -->" in text and quoted(text, ROOT) == text
     assert f"{found['evidence-digits.runs']} shadow runs" in text
     for name in ("caught", "wrong"):
         assert f"= {found[f'evidence-digits.units.{name}'].partition(chr(92))[0]}% [" in text
