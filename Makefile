@@ -4,7 +4,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help validate verify figures test lint bench paper clean
+.PHONY: help validate verify figures test lint docs bench paper clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -14,7 +14,7 @@ help:  ## list the targets
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,proof,cluster,export,compare,dev]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,proof,cluster,export,compare,dev,docs]'
 	@touch $@
 
 validate: $(READY)  ## train with gates on the embedded digits, audit every pruning rule, write runs/<name>/
@@ -33,6 +33,10 @@ lint: $(READY)  ## style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(READY)  ## the documentation, in build/docs/; fails on a warning or a dead link
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "documentation: build/docs/index.html"
 
 bench: $(READY)  ## time ours against peers (quiet machine, please)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

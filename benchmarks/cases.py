@@ -1,4 +1,4 @@
-"""What is timed: from a state inside the strip to the face that θ meets first, and when.
+"""The cases that are timed: from a state inside the strip to the face that θ meets first, and when.
 
 Peers know no projection, so the task is the part that all can do: the interior system with an event. The
 constants are such that the fate is certain at that moment, so that ours stops there too.
@@ -31,7 +31,7 @@ class Case:
         return [*norms, rng.uniform(0.02, 0.98, count)]
 
     def field(self, modules: str):
-        """The smooth field as a function of the state's components, for a peer's own arrays."""
+        """Return the smooth field as a function of the state's components, for a peer's own arrays."""
         system = self.gate.system
         values = {s: float(self.gate.parameters[s.name]) for s in system.parameters}
         return sp.lambdify(list(system.state), [f.subs(values) for f in system.field], modules=modules, cse=True)

@@ -57,7 +57,7 @@ class Subject:
         return F.cross_entropy(self.network(images), labels, reduction="none"), masks
 
     def slopes(self, losses: Tensor, masks: Tensor) -> Tensor:
-        """∂(Σ loss)/∂ξ of the free gates."""
+        """Return ∂(Σ loss)/∂ξ of the free gates."""
         return torch.autograd.grad(losses.sum(), masks)[0][:, self.free]
 
 

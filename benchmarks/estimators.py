@@ -76,7 +76,7 @@ def plain(name: str) -> Method:
 
 
 def given_on(subject: Subject, level: float) -> dict[str, Method]:
-    """θ_branch times the estimate from the samples in which a unit's branch is on; layers as they are."""
+    """Return θ_branch times the estimate from the samples in which a unit's branch is on; branches as they are."""
 
     def method(of: Callable[[Sums], Estimate]) -> Method:
         def found(draw: Draw, image: Any) -> Tensor:
@@ -92,7 +92,7 @@ def given_on(subject: Subject, level: float) -> dict[str, Method]:
 
 
 def less_open(losses: Tensor, slopes: Tensor) -> dict[str, Method]:
-    """Each sample's loss in the network with all gates on, and its slopes there, as control variates: a second pass."""
+    """Return each sample's loss with all gates on, and its slopes there, as control variates: a second pass."""
     call = estimator("difference")
 
     def with_losses(draw: Draw, image: Any) -> Tensor:
@@ -198,7 +198,7 @@ def compare(
     layer: Tensor,
     direct: Tensor | None = None,
 ) -> list[dict[str, Any]]:
-    """One row for each estimator and kind of gate: RMS over the gates of bias, its standard error, and deviation."""
+    """Return a row for each estimator and kind of gate: RMS over gates of bias, its standard error, deviation."""
     found: dict[str, list[Tensor]] = {name: [] for name in methods}
     for draw, image in draws():
         for name, method in methods.items():

@@ -70,7 +70,7 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, network: nn.Module, step: Step | None = None) -> None:
-        self.settings, self.learner = settings, step.learner if step is not None else None
+        self.settings, self.method = settings, step.method if step is not None else None
         self.device = torch.device(settings.device)
         self.network = network.to(self.device, memory_format=torch.channels_last).train()
         fused = self.device.type == "cuda"
@@ -82,14 +82,14 @@ class Trainer:
 
     def step(self, pictures: Tensor, labels: Tensor) -> None:
         pictures = augment(pictures, self.order, 4, True).contiguous(memory_format=torch.channels_last)
-        if self.learner is not None:
-            self.learner.sample(len(pictures))
+        if self.method is not None:
+            self.method.before_step(len(pictures))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
             losses = F.cross_entropy(self.forward(pictures), labels, reduction="none")
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
-        if self.learner is not None:
-            self.learner.learn(losses.detach(), 0, 1.0)
+        if self.method is not None:
+            self.method.after_backward(losses.detach(), 0, 1.0)
         self.optimizer.step()
 
     def turn(self, found: list[tuple[Tensor, Tensor]]) -> float:
@@ -107,7 +107,7 @@ class Trainer:
 
 
 def trainers(settings: Settings, name: str) -> tuple[dict[str, Trainer], float]:
-    """The four, and the share of the FLOPs that the shrunken one has."""
+    """Return the four, and the share of the FLOPs that the shrunken one has."""
     depth = re.fullmatch(r"resnet(\d+)", name)
     if depth is None or (int(depth[1]) - 2) % 6:
         raise SystemExit(f"error: networks must be residual networks for small images, resnet20 and so on; got {name}")

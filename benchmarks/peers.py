@@ -18,7 +18,7 @@ def has_diffrax() -> bool:
 
 
 def by_diffrax(case: Case, rtol: float, atol: float, batch: int) -> Callable[[list[np.ndarray]], Result]:
-    """A compiled solver: Tsit5 (diffrax's recommendation for non-stiff problems), PID steps, a located event.
+    """Return a compiled solver: Tsit5 (diffrax's recommendation for non-stiff problems), PID steps, a located event.
 
     States go through in batches of one shape, so that one compilation serves and a batch does not wait for the
     slowest of all states.
@@ -68,7 +68,7 @@ def by_diffrax(case: Case, rtol: float, atol: float, batch: int) -> Callable[[li
 
 
 def by_scipy(case: Case, rtol: float, atol: float, method: str = "RK45") -> Callable[[list[np.ndarray]], Result]:
-    """One `solve_ivp` a state, with events; also the reference, with DOP853 and tight tolerances."""
+    """Solve one state at a time by `solve_ivp` with events; also the reference, with DOP853 and tight tolerances."""
     smooth = case.field("math")
 
     def at_zero(t, y):

@@ -29,7 +29,7 @@ class Block(nn.Module):
 
 
 def plain_resnet(depth: int, width: int = 16, classes: int = 10) -> nn.Module:
-    """Of depth 6n + 2."""
+    """Return a plain ResNet of depth 6n + 2."""
     blocks, inputs = [], width
     for outputs in (width, 2 * width, 4 * width):
         for _ in range((depth - 2) // 6):

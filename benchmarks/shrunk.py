@@ -58,8 +58,8 @@ def removed(step: Step, kind: str, share: float, seed: int = 0) -> None:
 
 def remove_layers(step: Step, target: float, rng: np.random.Generator) -> None:
     """Branches in random order, as long as that comes closer to the target."""
-    index = step.learner.structure.branch_index
-    gone = np.zeros(len(step.learner.gates.theta), bool)
+    index = step.method.structure.branch_index
+    gone = np.zeros(len(step.method.gates.theta), bool)
     for branch in rng.permutation(list(index)):
         tried = gone.copy()
         tried[index[branch]] = True
@@ -73,8 +73,8 @@ def remove_units(step: Step, target: float, rng: np.random.Generator, by: int) -
 
     At least `by` stay in each group, and where `by` is 1 the numbers left are no multiples of 8.
     """
-    groups = step.learner.structure.unit_slices
-    gone = np.zeros(len(step.learner.gates.theta), bool)
+    groups = step.method.structure.unit_slices
+    gone = np.zeros(len(step.method.gates.theta), bool)
     sizes = {name: where.stop - where.start for name, where in groups.items()}
     left, open_groups = dict(sizes), set(groups)
     while open_groups:
@@ -98,11 +98,11 @@ def closer(step: Step, target: float, tried: np.ndarray, gone: np.ndarray) -> bo
 
 
 def macs_without(step: Step, gone: np.ndarray) -> float:
-    return float(step.learner.structure.macs(1.0 - gone))
+    return float(step.method.structure.macs(1.0 - gone))
 
 
 def apply(step: Step, gone: np.ndarray) -> None:
-    step.learner.remove(gone)
+    step.method.remove(gone)
     for parameter in step.network.parameters():
         if parameter.dim() == 4 and not parameter.is_contiguous(memory_format=torch.channels_last):
             raise RuntimeError("a shrunken convolution lost its memory format")

@@ -53,7 +53,7 @@ def compare(name: str, found: list[Batch], rounds: int, threads: int, compiled: 
         "network": name,
         "threads": threads,
         "compiled": compiled,
-        "gates": len(gated.learner.gates.theta),
+        "gates": len(gated.method.gates.theta),
         "ungated seconds": statistics.median(seconds[0]),
         "gated seconds": median,
         "gated over ungated": ratio(seconds[1], seconds[0]),
@@ -69,12 +69,12 @@ def track(step: Step, batch: Batch) -> float:
     Estimator, sums, tracker with its record of all margins, costs and the gates' own step.
     """
     step(batch)
-    learner, every = step.learner, step.config.tracker.every
+    learner, every = step.method, step.config.tracker.every
     start = 0.0
     for turn in range(2 * every):  # the first interval compiles
         if turn == every:
             start = time.perf_counter()
-        learner.learn(step.losses, 0, 1.0)
+        learner.after_backward(step.losses, 0, 1.0)
     return (time.perf_counter() - start) / every
 
 

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from training.data.data_sets import DataError, batches, load_cifar10
 from training.engine.config import RunConfig
 from training.engine.gate_learner import GateLearner
+from training.engine.method import RunContext
 from training.engine.optimizer import weight_optimizer
 from training.networks import build
 
@@ -61,7 +63,8 @@ class Step:
         self.optimizer = weight_optimizer(
             "sgd", self.network, lr=self.config.lr, momentum=self.config.momentum, decay=self.config.decay
         )
-        self.learner = GateLearner(self.config, self.network, self.optimizer, SHAPE)
+        context = RunContext(self.config, self.network, self.optimizer, SimpleNamespace(shape=SHAPE))  # type: ignore
+        self.method = GateLearner(context)
         self.gated = gated
         self.forward: Callable[[Tensor], Tensor] = self.network
         self.losses = torch.zeros(0)
@@ -69,18 +72,18 @@ class Step:
     @property
     def macs(self) -> int:
         """Multiply–accumulates of one image, all gates open."""
-        return self.learner.structure.total_macs
+        return self.method.structure.total_macs
 
     def __call__(self, batch: Batch) -> None:
         pictures, labels = batch
         if self.gated:
-            self.learner.sample(len(pictures))
+            self.method.before_step(len(pictures))
         losses = F.cross_entropy(self.forward(pictures), labels, reduction="none")
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         self.losses = losses.detach()
         if self.gated:
-            self.learner.learn(self.losses, 0, 1.0)
+            self.method.after_backward(self.losses, 0, 1.0)
         self.optimizer.step()
 
 

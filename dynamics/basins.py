@@ -235,7 +235,7 @@ def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError("a cluster needs Dask: pip install 'pruning-dynamics[cluster]'") from None
+        raise ValueError("a cluster needs Dask: pip install -e '.[cluster]' in the clone") from None
     try:
         return Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:

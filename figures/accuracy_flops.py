@@ -20,7 +20,7 @@ NARROWEST = 2.0  # points of accuracy that a panel shows at least
 
 
 def caption(results: Path) -> str:
-    """What to see, how many runs and seeds."""
+    """Return what to see, how many runs and seeds."""
     panels = _panels(results)
     runs = [run for group in panels.values() for run in group]
     seeds = sorted({run.table["seed"] for run in runs})

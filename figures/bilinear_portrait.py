@@ -21,7 +21,7 @@ def _portrait() -> Portrait:
 
 
 def caption(_: Path) -> str:
-    """What to see, counted on the same grid as the picture's."""
+    """Return what to see, counted on the same grid as the picture's."""
     return (
         "The bilinear gate, D = −η ρ_in ρ_out (λ = 0.25, η = 1, κ = 0.25, r = 0.5), where fan-in and fan-out norms "
         "are equal. Left: the separatrix in closed form is the edge of the simulated basin of zero, and rises "

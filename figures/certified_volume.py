@@ -1,4 +1,4 @@
-"""How much is certified, over the parameters: the derived region, the box, and for the bilinear gate the basin."""
+"""The volume certified, over the parameters: the derived region, the box, and for the bilinear gate the basin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BILINEAR = {"decay": 0.1, "cost": 0.3, "rate": 1.0}
 
 
 def caption(_: Path) -> str:
-    """What to see, and how it was counted."""
+    """Return what to see, and how it was counted."""
     ratios, shares = _ratios(), _shares()
     return (
         "How much is certified. Left, linear gate: area of the certified region in the strip 0 ≤ θ ≤ 1 over that of "

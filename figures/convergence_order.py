@@ -21,7 +21,7 @@ LEVEL = 0.95
 
 
 def caption(_: Path) -> str:
-    """What to see, the fitted orders, how many runs."""
+    """Return what to see, the fitted orders, how many runs."""
     orders = "; ".join(
         f"{name} {order.slope:.2f} [{order.low:.2f}, {order.high:.2f}]" for name, (_, _, order) in _cases().items()
     )

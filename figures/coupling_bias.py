@@ -19,7 +19,7 @@ _COLUMNS = {"first_order": "first order", "used": "as used: corrected"}
 
 
 def caption(results: Path) -> str:
-    """What to see, how often the direction was wrong, of which runs."""
+    """Return what to see, how often the direction was wrong, of which runs."""
     parts = []
     for name in FILES:
         result = read(results / name)

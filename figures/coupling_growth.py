@@ -1,4 +1,4 @@
-"""How much couplings still grow: the risk that a headroom m does not cover, by age of training."""
+"""The growth that couplings still have ahead: the risk that a headroom m does not cover, by age of training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["caption", "draw"]
 
 
 def caption(results: Path) -> str:
-    """What to see, over how many gates and records."""
+    """Return what to see, over how many gates and records."""
     result = read_evidence(results)
     counts = ", ".join(
         f"{sum(row['count'] for row in _rows(result, kind)):,} of {kind}".replace(",", " ")

@@ -28,7 +28,7 @@ _STYLES: dict[str, tuple[str, LineStyleType, str | None]] = {
 
 
 def caption(results: Path) -> str:
-    """What to see, how many gates, of which run."""
+    """Return what to see, how many gates, of which run."""
     result = read(results / FILE)
     counts = ", ".join(f"{g['gates']} {g['kind']} {g['fate']}" for g in result["groups"] if g["fate"] in _STYLES)
     run = result["run"]

@@ -1,4 +1,4 @@
-"""How often SGD's noise carries a certified gate out of its region, against the proved bound."""
+"""The frequency with which SGD's noise carries a certified gate out of its region, against the proved bound."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = {"normal": "normal noise", "signs": "two-point noise", "uniform": "unifo
 
 
 def caption(_: Path) -> str:
-    """What to see, and how many paths."""
+    """Return what to see, and how many paths."""
     cases, observed = _cases(), _observed()
     above = int((observed[:, 1] > [case.bound() for case in cases]).sum())
     return (

@@ -22,7 +22,7 @@ _NAMES = {
 
 
 def caption(results: Path) -> str:
-    """What to see, repetitions, batch, machine."""
+    """Return what to see, repetitions, batch, machine."""
     result = read(results / "shrunk.json")
     rows = [row for network in result["networks"] for row in network["rows"]]
     repeats = sorted({row["time ratio"]["n"] for row in rows})

@@ -25,7 +25,7 @@ _FATES: dict[str, tuple[str, LineStyleType, float]] = {
 
 
 def caption(results: Path) -> str:
-    """What to see, how many gates, of which run."""
+    """Return what to see, how many gates, of which run."""
     paths, table = read(results / "gate_paths.json"), read(results / "table.json")
     layers = sum(paths["is_layer"])
     ended = ", ".join(f"{paths['ended'].count(fate)} {fate}" for fate in ("dead", "alive", "undecided"))

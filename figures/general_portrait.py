@@ -21,7 +21,7 @@ def _portrait() -> Portrait:
 
 
 def caption(_: Path) -> str:
-    """What to see, counted on the same grid as the picture's."""
+    """Return what to see, counted on the same grid as the picture's."""
     return (
         "A general gate, here that of a smooth loss, D = −gρ − Lρ²/2 (g = 0.4, L = 1.5, λ = 0.4, κ = 0.4, r = 1). "
         "Left: the stable manifold of the saddle, integrated backwards in time, is the edge of the simulated basin "

@@ -15,7 +15,7 @@ __all__ = ["caption", "draw"]
 
 
 def caption(_: Path) -> str:
-    """What to see."""
+    """Return what to see."""
     return (
         "Left: the flattening hyper-prior p(π | γ). Right: what is left of the prior's terms after minimising over "
         "π, against θ: a straight line of slope −ln γ, so that no value of θ is preferred and gates are not frozen "

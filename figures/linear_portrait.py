@@ -21,7 +21,7 @@ def _portrait() -> Portrait:
 
 
 def caption(_: Path) -> str:
-    """What to see, counted on the same grid as the picture's."""
+    """Return what to see, counted on the same grid as the picture's."""
     return (
         "The linear gate, D = −ηρ (λ = 0.5, η = 1, κ = 0.5, r = 1). Left: the separatrix, drawn from its formula, "
         f"is the edge of the simulated basin of zero: {_portrait().counts()}. Right: a state left of the contour of "

@@ -28,7 +28,7 @@ _STYLES = [(_COLOURS[i % 5], _MARKERS[i % 6]) for i in range(30)]  # 5 and 6 hav
 
 
 def caption(results: Path) -> str:
-    """What to see, of how many runs, seeds and systems."""
+    """Return what to see, of how many runs, seeds and systems."""
     table = read(results / "table.json")
     seeds = table["seeds"]
     return (

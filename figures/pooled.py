@@ -16,7 +16,7 @@ _DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "scikit-learn
 
 
 def read_evidence(results: Path) -> dict[str, Any]:
-    """The evidence on CIFAR-10, or on the digits while there is none, as `python -m training evidence` writes it.
+    """Return the evidence on CIFAR-10, or on the digits while there is none, as `training evidence` writes it.
 
     Raises:
         NotThereError: if there is neither.
@@ -25,7 +25,7 @@ def read_evidence(results: Path) -> dict[str, Any]:
 
 
 def where_from(result: dict[str, Any]) -> str:
-    """Runs, seeds, networks and data in a sentence."""
+    """Return runs, seeds, networks and data in a sentence."""
     runs = result["runs"]
     seeds = sorted({run["seed"] for run in runs})
     networks = sorted({run["settings"]["network"] for run in runs})

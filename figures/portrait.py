@@ -1,4 +1,4 @@
-"""What the phase portraits share: field, simulated basin, trajectories, box, separatrix and headroom contours."""
+"""The parts that phase portraits share: field, simulated basin, trajectories, box, separatrix and headroom contours."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Portrait:
 
     @cached_property
     def dies(self) -> np.ndarray:
-        """Whether the simulated gate goes to zero, (θ, norm)."""
+        """Return whether the simulated gate goes to zero, (θ, norm)."""
         return integrate(self.gate, *self._states).outcome == Fate.ZERO
 
     @property
@@ -69,7 +69,7 @@ class Portrait:
         return float(values[0]), float(values[-1])
 
     def counts(self) -> str:
-        """How simulation and certificate agree, and what the box would have certified, for a caption."""
+        """Return how simulation and certificate agree, and what the box would have certified, for a caption."""
         certified = self.gate.certified(*self._states)
         rho, theta = self.saddle
         x, y = np.meshgrid(*self.cells)

@@ -21,13 +21,13 @@ class NotThereError(Exception):
         self.what = what
 
     def told(self, name: str, command: str) -> str:
-        """One line: the figure, what it lacks, and the command that makes it."""
+        """Return one line: the figure, what it lacks, and the command that makes it."""
         what = str(self.what).replace(f"{Path.cwd()}/", "")
         return f"{name}: {what} is not there; made by: {command}"
 
 
 def read(path: Path) -> Any:
-    """A JSON result.
+    """Return a JSON result.
 
     Raises:
         NotThereError: if there is no such file.

@@ -22,7 +22,7 @@ LEAST = 10  # dead gates of a kind, below which its shares say nothing
 
 
 def caption(results: Path) -> str:
-    """What to see, over how many gates, and the refutations."""
+    """Return what to see, over how many gates, and the refutations."""
     result = read_evidence(results)
     counts = ", ".join(
         f"{rows[0]['gates']} {kind} ({rows[0]['dead']} ended dead)"

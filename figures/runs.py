@@ -61,7 +61,7 @@ class Run:
 
 
 def read_runs(results: Path) -> list[Run]:
-    """All runs below a folder, in the order of their names; pooled tables of several seeds are none of their own."""
+    """Return all runs below a folder, in the order of their names; pooled tables of several seeds do not count."""
     tables = [read(path) for path in sorted(results.rglob("table.json"))]
     return [Run(table) for table in tables if "gated" in table]
 

@@ -23,7 +23,7 @@ GATES = (0, 2, 3)  # of the regression: a useful input, a weak one, a useless on
 
 
 def caption(_: Path) -> str:
-    """What to see, the model, how many runs and the distances."""
+    """Return what to see, the model, how many runs and the distances."""
     model = models()["regression"]
     apart = ", ".join(f"{sup_distance(*_runs(h), _solution()).mean():.3f}" for h in STEPS)
     return (

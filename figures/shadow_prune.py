@@ -27,7 +27,7 @@ _PANELS: dict[str, Callable[[Run], float]] = {
 
 
 def caption(results: Path) -> str:
-    """What to see, the mean differences by rule, how many pairs."""
+    """Return what to see, the mean differences by rule, how many pairs."""
     pairs = [pair for group in _pairs(results).values() for pair in group]
     seeds = sorted({pair[0].table["seed"] for pair in pairs})
     data = sorted({pair[0].table["data"].partition(",")[0] for pair in pairs})

@@ -20,7 +20,7 @@ _NAMES = {"shadow": "shadow run: nothing is removed", "prune": "prune run: certi
 
 
 def caption(results: Path) -> str:
-    """What to see, how many units and branches, of which runs."""
+    """Return what to see, how many units and branches, of which runs."""
     kept = {mode: _kept(results / folder) for mode, folder in RUNS.items()}
     table = read(results / RUNS["shadow"] / "table.json")
     full = kept["shadow"]["full"]

@@ -95,7 +95,7 @@ SERIES = (
 
 
 def figure(rows: int = 1, columns: int = 1, height: float = 2.8, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of print width with a flat list of axes, row by row.
+    """Return a figure of print width with a flat list of axes, row by row.
 
     Args:
         rows: of panels.

@@ -59,7 +59,7 @@ def _internal(lines: list[str]) -> str:
 
 
 def other_figures(paper: Path) -> str:
-    """The figures that are drawn but placed by no section, each with its caption."""
+    """Return the figures that are drawn but placed by no section, each with its caption."""
     placed = placed_figures(paper)
     found = sorted(path.stem for path in (paper / "figures").glob("*.pdf"))
     lines = [_HEAD.format("generate.py").rstrip()]

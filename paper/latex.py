@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from figures.caption import as_latex
+from training.runtime.text_tables import latex_table
 
-__all__ = ["as_latex", "count", "decimal", "interval", "percent", "table"]
+__all__ = ["as_latex", "count", "decimal", "interval", "percent", "table", "typeset"]
 
 
 def count(value: float) -> str:
-    """An integer with thin spaces between groups of three digits.
+    """Return an integer with thin spaces between groups of three digits.
 
     Raises:
         ValueError: if the value is no integer.
@@ -21,21 +22,31 @@ def count(value: float) -> str:
     """
     if value != int(value):
         raise ValueError(f"value must be an integer; got {value}")
-    return f"{int(value):,}".replace(",", r"\,").replace("-", "$-$")
+    return typeset(f"{int(value):,}".replace(",", r"\,"))
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """A number with that many digits after the point, the sign typeset.
+    """Return a number with that many digits after the point, the sign typeset.
 
     Example:
         >>> print(decimal(-1.234), decimal(50, 0))
         $-$1.23 50
     """
-    return f"{value:.{digits}f}".replace("-", "$-$")
+    return typeset(f"{value:.{digits}f}")
+
+
+def typeset(number: str) -> str:
+    """Return a number, or a mean ± a deviation, with its signs as LaTeX prints them.
+
+    Example:
+        >>> print(typeset("-1.2 ± 0.3"))
+        $-$1.2 $\\pm$ 0.3
+    """
+    return number.replace("-", "$-$").replace("±", r"$\pm$")
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share in percent, without the sign.
+    """Return a share in percent, without the sign.
 
     Example:
         >>> percent(0.98631)
@@ -45,7 +56,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def interval(limits: Sequence[float] | None, show: object = percent) -> str:
-    """[low, high], or a dash where there is none.
+    """Return [low, high], or a dash where there is none.
 
     Example:
         >>> print(interval((0.951, 0.998)), interval(None))
@@ -55,7 +66,7 @@ def interval(limits: Sequence[float] | None, show: object = percent) -> str:
 
 
 def table(columns: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A booktabs table; cells are LaTeX already.
+    """Return a booktabs table; cells are LaTeX already.
 
     Raises:
         ValueError: without rows, or if a row has not as many cells as the head.
@@ -65,6 +76,4 @@ def table(columns: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     for row in rows:
         if len(row) != len(head):
             raise ValueError(f"a row has {len(row)} cells under {len(head)} headings: {row}")
-    lines = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
-    lines += [" & ".join(row) + r" \\" for row in rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    return "\n".join(latex_table(f"@{{}}{columns}@{{}}", head, rows)) + "\n"

@@ -1,4 +1,4 @@
-"""What a LaTeX log says that must not stand: undefined or doubly defined references, and lines that are too wide."""
+"""Complaints in a LaTeX log: undefined or doubly defined references, and lines that are too wide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNDEFINED = re.compile(
 
 
 def complaints(log: str) -> list[str]:
-    """Every line of a log that is an error here.
+    """Return every line of a log that is an error here.
 
     Args:
         log: of pdflatex, written with lines that are not broken (max_print_line=1000).

@@ -310,7 +310,7 @@ NUMBERS: dict[str, dict[str, Read]] = {
 
 
 def numbers(results: Results) -> Iterator[tuple[str, str]]:
-    """(name, LaTeX) of every number whose result file is there, constants first.
+    """Return (name, LaTeX) of every number whose result file is there, constants first.
 
     Raises:
         KeyError: if a result file lacks what a number reads.

@@ -67,7 +67,7 @@ OBSERVATIONS: dict[str, Observation] = {
 
 
 def observations(results: Results) -> Iterator[tuple[str, bool]]:
-    """(name, whether it holds) of every sentence whose result files are there."""
+    """Return (name, whether it holds) of every sentence whose result files are there."""
     for name, observation in OBSERVATIONS.items():
         if all(map(results.measured, observation.sources)):
             yield name, observation.holds(*(results[source] for source in observation.sources))

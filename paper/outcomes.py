@@ -13,7 +13,7 @@ _BOXES = "branch and bound"
 
 
 def said(record: Mapping[str, Any]) -> str:
-    """One record of claims.json in a few words, as LaTeX.
+    """Return one record of claims.json in a few words, as LaTeX.
 
     Example:
         >>> print(said({"method": "simulation", "outcome": {"status": "held", "cases": 60000}}))
@@ -32,7 +32,7 @@ def said(record: Mapping[str, Any]) -> str:
 
 
 def claims_table(records: Sequence[Mapping[str, Any]]) -> str:
-    """All claims with statement and outcome, a longtable with a target for the links of the text."""
+    """Return all claims with statement and outcome, a longtable with a target for the links of the text."""
     rows = [
         [
             rf"\hypertarget{{claim:{r['name']}}}{{\texttt{{\claimname{{{r['name']}}}}}}}",

@@ -1,4 +1,4 @@
-"""Which result files the article reads, and which command makes each."""
+"""The result files that the article reads, and the command that makes each."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Results:
         self._read: dict[str, Any] = {}
 
     def measured(self, source: str) -> bool:
-        """Whether the file is there."""
+        """Return whether the file is there."""
         return (self.root / SOURCES[source].path).is_file()
 
     def __getitem__(self, source: str) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from paper.latex import as_latex, count, decimal, interval, percent, table
+from paper.latex import as_latex, count, decimal, interval, percent, table, typeset
 from paper.sources import Results
+from training.certificates.rules import CERTIFICATES, threshold
 from training.experiments.compare.columns import grid
 from training.experiments.robustness_spread import sizes
+from training.runtime.text_tables import plus_minus
 
 __all__ = ["TABLES", "tables"]
 
@@ -67,7 +69,7 @@ _POOLED = [
     "undecided",
     "lead",
 ]
-_SHOWN = ("box", "half-plane", "bilinear", "θ < 0.5", "θ < 0.1", "θ < 0.01")
+_SHOWN = [rule.name for rule in (*CERTIFICATES, *map(threshold, (0.5, 0.1, 0.01)))]
 
 
 def _counts(row: Any) -> list[str]:
@@ -160,9 +162,7 @@ def _growth(result: Any) -> str:
 
 def _spread(measure: Any, factor: float = 100, digits: int = 1) -> str:
     """Mean, and the standard deviation over seeds where there is one."""
-    mean, deviation = measure["mean"], measure.get("sd", measure.get("deviation"))
-    shown = decimal(factor * mean, digits)
-    return shown if deviation is None else rf"{shown} $\pm$ {decimal(factor * deviation, digits)}"
+    return typeset(plus_minus(measure["mean"], measure.get("sd", measure.get("deviation")), digits, factor))
 
 
 def _compared(result: Any) -> str:
@@ -227,7 +227,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 
 def tables(results: Results, names: Sequence[str] = tuple(TABLES)) -> Iterator[tuple[str, str]]:
-    """(file name without ending, LaTeX) of every table whose result file is there."""
+    """Return (file name without ending, LaTeX) of every table whose result file is there."""
     for name in names:
         source, make = TABLES[name]
         if results.measured(source):

@@ -1,4 +1,4 @@
-r"""What the LaTeX sections contain: claims, results, figures, citations, and numbers typed by hand."""
+r"""Contents of the LaTeX sections: claims, results, figures, citations, and numbers typed by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMMANDS = re.compile(
 
 
 def without_comments(text: str) -> str:
-    """The text without LaTeX comments."""
+    """Return the text without LaTeX comments."""
     return re.sub(r"(?<!\\)%.*", "", text)
 
 
@@ -32,7 +32,7 @@ def sections(paper: Path) -> dict[str, str]:
 
 
 def arguments(text: str, *commands: str) -> list[str]:
-    r"""The first arguments of the given commands, split at commas, in order.
+    r"""Return the first arguments of the given commands, split at commas, in order.
 
     Example:
         >>> arguments(r"\claim{a} and \checkedby{b,c}", "claim", "checkedby")
@@ -43,7 +43,7 @@ def arguments(text: str, *commands: str) -> list[str]:
 
 
 def theorems(text: str) -> Iterator[tuple[str, list[str], bool]]:
-    r"""(label or first words, names of its claims, whether it says that it is proved in the text only)."""
+    """Return (label or first words, names of its claims, whether it says that it is proved in the text only)."""
     for kind in _STATEMENTS:
         for body in re.findall(rf"\\begin\{{{kind}\}}(.*?)\\end\{{{kind}\}}", text, re.DOTALL):
             label = arguments(body, "label")

@@ -41,7 +41,9 @@ def require_flint() -> ModuleType:
     try:
         import flint
     except ImportError:
-        raise ModuleNotFoundError("ball arithmetic needs python-flint: pip install 'pruning-dynamics[proof]'") from None
+        raise ModuleNotFoundError(
+            "ball arithmetic needs python-flint: pip install -e '.[proof]' in the clone"
+        ) from None
     return flint
 
 

@@ -44,7 +44,7 @@ def test_about_the_wanted_share_is_removed(kind, share):
     shrunk.removed(run, kind, share)
     left = 0.29 if (kind, share) == ("units by 8", 0.75) else 1 - share  # eight of sixteen units must stay
     assert run.macs / full == pytest.approx(left, abs=0.06)
-    sizes = np.array(run.learner.gates.sizes[: len(run.learner.gates.groups)])
+    sizes = np.array(run.method.gates.sizes[: len(run.method.gates.groups)])
     if kind == "units not by 8":
         touched = sizes[~np.isin(sizes, (16, 32, 64))]
         assert len(touched) and (touched % 8).all()

@@ -13,7 +13,7 @@ from figures.results import NotThereError, read
 from figures.runs import read_runs
 from training.certificates.tracker import TrackerSettings
 from training.engine.config import RunConfig
-from training.evidence.growth import HEADROOMS
+from training.evidence.couplings.growth import HEADROOMS
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
 from training.experiments.validate import validate

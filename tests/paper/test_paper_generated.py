@@ -150,7 +150,7 @@ def pooled(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     tracker = TrackerSettings(warmup=20, window=20, every=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+        patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
         for mode in ("shadow", "prune"):
             training.experiments.validate.validate(
                 RunConfig(

@@ -1,4 +1,7 @@
-"""What became of each gate: dead, alive, came back, or not settled. The one place for the levels that decide it."""
+"""The fate of each gate at the end of a run: dead, alive, come back from zero, or censored.
+
+The levels of θ that decide this are defined here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 __all__ = ["ALIVE", "DEAD", "REVIVED", "SETTLED", "Fate", "fates", "first_return", "first_step", "settled"]
 
-SETTLED = 0.02  # a gate has settled within this distance of 0 or of 1; between, its run was too short to tell
+SETTLED = 0.02  # a gate has settled within this distance of 0 or of 1; in between, its run was too short to tell
 DEAD = SETTLED  # a gate is dead from the moment θ falls to this level for the rest of the run
 ALIVE = 1 - SETTLED  # a gate that ends at or above it ended alive
 REVIVED = 0.1  # a gate that was at DEAD and rises above this came back
@@ -17,15 +20,15 @@ REVIVED = 0.1  # a gate that was at DEAD and rises above this came back
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of each gate. Arrays are [gate].
+    """The fate of each gate. Arrays are [gate].
 
     Attributes:
-        dead: θ ≤ 0.02 at the end.
-        alive: θ ≥ 0.98 at the end.
-        death: step from which θ stayed at or below 0.02 to the end; −1 if it did not end dead.
-        touched: first step with θ ≤ 0.02, −1 for none.
-        revived: step at which θ rose above 0.1 from having been at or below 0.02, the last time; −1 for never.
-        high: θ > ½ at the end; of a gate that has not settled, the side on which it stopped.
+        dead: θ ≤ `DEAD` at the end.
+        alive: θ ≥ `ALIVE` at the end.
+        death: step from which θ stayed at or below `DEAD` to the end; −1 if the gate did not end dead.
+        touched: first step with θ ≤ `DEAD`, −1 for none.
+        revived: last step at which θ rose above `REVIVED` after having been at or below `DEAD`; −1 for never.
+        high: θ > ½ at the end; for a gate that has not settled, the side on which it stopped.
     """
 
     dead: Bool[np.ndarray, " gate"]
@@ -36,23 +39,33 @@ class Fate:
     high: Bool[np.ndarray, " gate"]
 
     def wrong(self, flag: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
-        """Flagged (≥ 0), and then alive at the end or back from zero.
+        """Return which gates were flagged falsely: flagged (≥ 0), then alive at the end or back from zero.
 
-        Coming back is an event, not a state: it counts also where the gate ends in between.
+        Coming back is an event, not a state: it counts wherever the gate ends.
         """
         return (flag >= 0) & (self.alive | (self.revived > flag))
 
     def caught(self, flag: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
-        """Flagged, dead at the end, and not back from zero after the flag."""
+        """Return which gates were flagged rightly: flagged, dead at the end, never back from zero after the flag."""
         return (flag >= 0) & self.dead & ~self.wrong(flag)
 
     def undecided(self, flag: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
-        """Flagged, and neither: its run was too short to tell."""
+        """Return which flagged gates are censored: neither right nor wrong when the run stopped."""
         return (flag >= 0) & ~self.wrong(flag) & ~self.caught(flag)
+
+    @property
+    def names(self) -> np.ndarray:
+        """The end of each gate in a word: "dead", "alive" or "undecided". [gate]"""
+        return np.select([self.dead, self.alive], ["dead", "alive"], "undecided")
 
 
 def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]) -> Fate:
-    """Judge every gate by its whole path."""
+    """Return the fate of every gate, judged by its whole path.
+
+    Args:
+        steps: of the records, at least one, increasing.
+        theta: θ at each record, in [0, 1].
+    """
     low = theta <= DEAD
     stays = np.flip(np.logical_and.accumulate(np.flip(low, 0), 0), 0)  # low from here to the end
 
@@ -72,18 +85,20 @@ def fates(steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"]
 def first_return(
     steps: Int[np.ndarray, " time"], theta: Float[np.ndarray, "time gate"], flag: Int[np.ndarray, " gate"]
 ) -> Int[np.ndarray, " gate"]:
-    """Step after its flag at which each gate first came back from zero, as `Fate.revived` has it; −1 for never.
+    """Return the step after its flag at which each gate first came back from zero, −1 for never.
+
+    Coming back is defined as in `Fate.revived`.
 
     Args:
         steps: of the records.
-        theta: whole paths.
+        theta: whole paths, in [0, 1].
         flag: step of each gate's flag.
     """
     return first_step(steps, _rises(theta <= DEAD, theta > REVIVED) & (steps[:, None] > flag))
 
 
 def _rises(low: Bool[np.ndarray, "time gate"], high: Bool[np.ndarray, "time gate"]) -> Bool[np.ndarray, "time gate"]:
-    """The records that are high and whose nearest one before them that was low or high was low."""
+    """Return the records that are high and come after a low one, with none that is high in between."""
     index = np.arange(len(low))[:, None]
     last_low, last_high = (np.maximum.accumulate(np.where(mask, index, -1), 0) for mask in (low, high))
     rises = high.copy()
@@ -93,10 +108,10 @@ def _rises(low: Bool[np.ndarray, "time gate"], high: Bool[np.ndarray, "time gate
 
 
 def settled(theta: Float[np.ndarray, "*time gate"]) -> Bool[np.ndarray, "*time gate"]:
-    """Which gates are within 0.02 of 0 or of 1."""
+    """Return which gates are within `SETTLED` of 0 or of 1."""
     return (theta <= DEAD) | (theta >= ALIVE)
 
 
 def first_step(steps: Int[np.ndarray, " step"], mask: Bool[np.ndarray, "step gate"]) -> Int[np.ndarray, " gate"]:
-    """The step of each gate's first record in the mask, −1 for none."""
+    """Return the step of each gate's first record in the mask, −1 for none."""
     return np.where(mask.any(0), steps[mask.argmax(0)], -1)

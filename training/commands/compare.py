@@ -1,11 +1,11 @@
-"""`python -m training compare …`: the systems side by side, in one table.
+"""`python -m training compare …`: pruning methods side by side, in one table.
 
     OUT/METHOD/seedN/     a run each (`training.experiments.compare.one_run`)
     OUT/table.json        what came out, with the values of all seeds
     OUT/table.md, table.tex
     OUT/methods_compared.pdf, .png      accuracy against MACs left and against training cost
 
-Called again, with the same settings or with more systems or seeds, it goes on with what is missing.
+Called again, with the same settings or with more methods or seeds, it goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynamics.commands.arguments import parse
+from training.commands.preset_argument import preset_name
 from training.errors import InputError
 from training.experiments.compare.columns import NARROW, WIDE, grid, notes, title
 from training.experiments.compare.latex import as_latex
@@ -32,21 +33,21 @@ from training.experiments.compare.workers import worker
 from training.runtime.atomic_files import write_atomically, write_json
 from training.runtime.process_group import Ranks
 
-__all__ = ["compare", "compare_systems"]
+__all__ = ["compare", "compare_methods"]
 
 
-def compare_systems(arguments: list[str], preset: str) -> None:
-    """The command.
+def compare_methods(arguments: list[str]) -> None:
+    """Make the comparison that the arguments ask for, and say where it is.
 
     Args:
         arguments: what follows the command's name.
-        preset: the one among them, which decides the other defaults.
 
     Raises:
         InputError: before anything is trained, for whatever would stop a run; after it, if runs diverged.
         SystemExit: after help (0) or bad options (2).
     """
-    folder = compare(parse(Compare, "python -m training compare", arguments, comparison(preset)))
+    chosen = comparison(preset_name(arguments, "digits"))
+    folder = compare(parse(Compare, "python -m training compare", arguments, chosen))
     print(f"written: {folder}/table.json, table.md, table.tex, methods_compared.pdf and .png")
 
 
@@ -58,7 +59,7 @@ def compare(chosen: Compare, draw: bool = True) -> Path:
         draw: also draw the figure.
 
     Raises:
-        InputError: see `compare_systems`; the table of the runs that did not diverge is written first.
+        InputError: see `compare_methods`; the table of the runs that did not diverge is written first.
     """
     if chosen.cluster is not None:  # its workers may have another working directory
         chosen = replace(chosen, out=chosen.folder.resolve(), data_folder=chosen.data_folder.resolve())
@@ -88,7 +89,7 @@ def _make(plan: Plan) -> list[str]:
     waves = [[run for run in wave if run.result() is None] for wave in plan.waves()]
     every, missing = sum(map(len, plan.runs)), sum(map(len, waves))
     print(
-        f"systems: {len(plan.entries)}, seeds: {plan.compare.seeds}; {missing} of {every} runs to make", file=sys.stderr
+        f"methods: {len(plan.entries)}, seeds: {plan.compare.seeds}; {missing} of {every} runs to make", file=sys.stderr
     )
     if missing:
         with worker(plan.compare.jobs, plan.compare.cluster) as make:

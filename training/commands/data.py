@@ -29,7 +29,7 @@ class Data:
 
 
 def data(arguments: list[str]) -> None:
-    """The command; prints one line.
+    """Download what the arguments ask for, and print one line.
 
     Raises:
         InputError: nothing could be downloaded, or it was not what is expected; the message says what to do.

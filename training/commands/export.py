@@ -30,7 +30,7 @@ class Export:
 
 
 def export_run(arguments: list[str]) -> None:
-    """The command; prints what was written.
+    """Export what the arguments ask for, and print what was written.
 
     Args:
         arguments: what follows the command's name.

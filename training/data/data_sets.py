@@ -117,7 +117,7 @@ def _imagenet(folder: str | Path, device: Device) -> Source:
     try:
         from training.data.imagenet import load_imagenet  # here: it needs an extra
     except ImportError as error:
-        raise DataError(f"images in files need Pillow ({error}): in a clone, pip install -e '.[imagenet]'") from error
+        raise DataError(f"images in files need Pillow ({error}): pip install -e '.[imagenet]' in the clone") from error
     return load_imagenet(folder, device)
 
 

@@ -1,4 +1,4 @@
-"""Which gates of each block are alive, certified, dead or removed, at one moment of a run.
+"""Gates of each block by state: alive, certified, dead or removed, at one moment of a run.
 
 A block is a branch with the units in it, or a unit group that lies in none.
 """
@@ -35,7 +35,7 @@ class State(IntEnum):
 def states(
     theta: Float[np.ndarray, " gate"], certified: Bool[np.ndarray, " gate"], removed: Bool[np.ndarray, " gate"]
 ) -> Int[np.ndarray, " gate"]:
-    """The `State` of each gate."""
+    """Return the `State` of each gate."""
     return np.select([removed, theta <= DEAD, certified], [State.REMOVED, State.DEAD, State.CERTIFIED], State.ALIVE)
 
 
@@ -75,10 +75,10 @@ class Blocks:
         index = {name: i for i, name in enumerate(dict.fromkeys([*found, *owner]))}
         self.names = [name.removesuffix(".branch") for name in index]
         self._block = np.array([index[name] for name in owner])
-        self._is_layer = np.asarray(is_branch)
+        self._is_branch = np.asarray(is_branch)
 
     def counts(self, state: Int[np.ndarray, " gate"], rows: int | None = None) -> list[BlockCounts]:
-        """One entry a block, or for at most `rows` runs of neighbouring blocks of equal length.
+        """Return one entry a block, or for at most `rows` runs of neighbouring blocks of equal length.
 
         Args:
             state: `State` of each gate.
@@ -86,7 +86,7 @@ class Blocks:
         """
         count = len(self.names)
         table = np.zeros((2, count, len(State)), dtype=np.int64)
-        np.add.at(table, (self._is_layer.astype(int), self._block, state), 1)
+        np.add.at(table, (self._is_branch.astype(int), self._block, state), 1)
         length = -(-count // min(rows or count, count))
         return [
             BlockCounts(

@@ -33,7 +33,7 @@ def block_table(
     height: int,
     unknown: Sequence[State] = (),
 ) -> Iterator[Text]:
-    """Lines: a heading, one for each block (neighbours together where there are too many), all units, all branches.
+    """Return lines: a heading, one a block (neighbours together where there are many), all units, all branches.
 
     Args:
         blocks: of the network.

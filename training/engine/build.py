@@ -1,4 +1,4 @@
-"""What a run starts from: its network with the seed's initial weights, and a length that is long enough."""
+"""The start of a run: its network with the seed's initial weights, and a length that is long enough."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_length(config: RunConfig, dataset: Source) -> None:
 
 
 def network_of(config: RunConfig, dataset: Source) -> nn.Module:
-    """The network with the seed's initial weights; gated and ungated runs start from the same ones.
+    """Return the network with the seed's initial weights; gated and ungated runs start from the same ones.
 
     Raises:
         InputError: for an unknown network, or one that cannot be built for these images.

@@ -1,4 +1,4 @@
-"""What a validation run can be told, and the presets."""
+"""The settings of a validation run, and the presets."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ PRESETS |= {
 
 
 def preset(name: str) -> RunConfig:
-    """The settings of a preset.
+    """Return the settings of a preset.
 
     Raises:
         InputError: for an unknown name; the message lists the known ones.
@@ -221,7 +221,7 @@ def preset(name: str) -> RunConfig:
 
 
 def to_json(config: RunConfig) -> dict[str, Any]:
-    """The settings as JSON holds them."""
+    """Return the settings as JSON holds them."""
     return json.loads(json.dumps(asdict(config), default=str))
 
 
@@ -241,7 +241,7 @@ HOST_ONLY = (
 
 
 def run_identity(config: RunConfig) -> dict[str, Any]:
-    """All settings on which the course of a run depends, by name; those in groups as GROUP.NAME."""
+    """Return all settings on which the course of a run depends, by name; those in groups as GROUP.NAME."""
     found: dict[str, Any] = {}
     for name, value in _nested(config).items():
         found |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
@@ -249,7 +249,7 @@ def run_identity(config: RunConfig) -> dict[str, Any]:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """All settings on which the course of a run depends, as one text."""
+    """Return all settings on which the course of a run depends, as one text."""
     return json.dumps(_nested(config), sort_keys=True)
 
 
@@ -258,7 +258,7 @@ def _nested(config: RunConfig) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> RunConfig:
-    """The settings that `to_json` gave.
+    """Return the settings that `to_json` gave.
 
     Raises:
         InputError: for settings of another version, or out of range.

@@ -1,4 +1,4 @@
-"""What a training run does with its gates: draws masks, moves θ, measures couplings, removes what is off for good.
+"""The gates of a training run: masks are drawn, θ moves, couplings are measured, what is off for good leaves.
 
 One step, with ξ ~ Ber(θ) per sample and D̂ from the estimator:
 
@@ -10,61 +10,49 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.certificates.record import Record
 from training.certificates.rules import removable
 from training.certificates.tracker import Tracker
-from training.engine.config import RunConfig
-from training.engine.method import Method
+from training.engine.method import RunContext
 from training.engine.optimizer import ProjectedSGD, effective_step, gate_rate
+from training.engine.pruning_method import PruningMethod
 from training.errors import InputError
 from training.estimators import Sums, estimator
 from training.estimators.dead_gate_probes import probe
 from training.gating.multiples import in_multiples
 from training.gating.removal import Shrunk
-from training.runtime.process_group import ALONE, Ranks
 from training.runtime.random_streams import stream
 
 __all__ = ["GateLearner"]
 
 
-class GateLearner(Method):
+class GateLearner(PruningMethod):
     """The gates of one run and everything that follows them.
 
     Args:
-        config: settings.
-        network: gated, on its device, nothing removed from it yet.
-        optimizer: of the network's weights; plain momentum SGD.
-        shape: of one image (channels, height, width).
-        ranks: the processes that train together; in each there is a learner that does the same.
+        context: what it acts on; the optimizer is plain momentum SGD. Where several processes train together, each has
+            a learner that does the same.
 
     Attributes:
-        network, optimizer: as given; both lose what `remove` removes.
-        gates: θ and the masks.
-        full: the complexity of the network before any removal.
-        structure: of the network as it is.
         tracker: what measures the couplings.
 
     Raises:
         InputError: for an optimizer that the theory does not cover.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        shape: Sequence[int],
-        ranks: Ranks = ALONE,
-    ) -> None:
-        super().__init__(config, network, optimizer, shape, ranks, config.theta_start)
+    makes_records = True
+
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context, context.config.theta_start)
+        config, optimizer = self.config, self.optimizer
         rate = gate_rate(optimizer, config.gate_lr)
         step = effective_step(config.lr, config.momentum)
         self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate, step=step)
@@ -75,11 +63,11 @@ class GateLearner(Method):
         self._probes = stream("probes", config.seed, config.device)
         self._record: Record | None = None  # of the last step, if it had one
 
-    def sample(self, batch: int) -> None:
+    def before_step(self, batch: int) -> None:
         """Draw the masks of a step, for a batch of all processes."""
         self.gates.sample(batch, self._masks, self.ranks.share)
 
-    def learn(
+    def after_backward(
         self,
         losses: Float[Tensor, " share"],
         step: int,
@@ -140,12 +128,12 @@ class GateLearner(Method):
         return whole[:, :gates], whole[:, gates:-1], whole[:, -1]
 
     def costs(self) -> Float[Tensor, " gate"]:
-        """κ of the gates that are there, nats of mean loss: ∂R/∂θ. A system with other prices overrides it."""
+        """Return κ of the gates that are there, nats of mean loss: ∂R/∂θ. A method with other prices overrides it."""
         theta = self.gates.theta.detach()
         return self.structure.costs(theta, self.config.nu, self.config.alpha, self.config.beta)
 
-    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
-        """In prune mode, what the rule allows, at its steps after the warm-up."""
+    def select_removals(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        """Return in prune mode what the rule allows, at its steps after the warm-up."""
         record, config = self._record, self.config
         if config.mode != "prune" or record is None:
             return None
@@ -154,13 +142,13 @@ class GateLearner(Method):
         going = removable(config.prune.rule, record, self.gates.is_branch.cpu().numpy())
         return in_multiples(going, self.gates, config.prune.multiple)
 
-    def decide(self) -> None:
-        """A gate is on where θ ≥ ½."""
+    def before_evaluation(self) -> None:
+        """Set the masks of the deterministic network: a gate is on where θ ≥ ½."""
         self.gates.decide()
 
-    def follow(self, shrunk: Shrunk) -> None:
-        """The tracker and the estimator lose what the network lost."""
-        super().follow(shrunk)
+    def after_removal(self, shrunk: Shrunk) -> None:
+        """Take from the tracker and the estimator what the network lost."""
+        super().after_removal(shrunk)
         if len(shrunk.removed):
             self.tracker.keep(shrunk.kept, shrunk.rho_in, shrunk.rho)
             kept = torch.as_tensor(shrunk.kept, device=self.gates.theta.device)
@@ -168,7 +156,7 @@ class GateLearner(Method):
             self._estimator.keep(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds of the gates; the network's and the optimizer's states are kept beside it."""
+        """Return what a checkpoint holds of the gates; the network's and the optimizer's states are kept beside it."""
         return super().state_dict() | {
             "tracker": self.tracker.state_dict(),
             "masks": self._masks.get_state(),
@@ -178,7 +166,7 @@ class GateLearner(Method):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `Method.restore`."""
+        """Restore the tracker, the random streams and the estimator too; see `PruningMethod.restore`."""
         super().restore(state)
         self.tracker.load_state_dict(state["tracker"])
         self._masks.set_state(state["masks"].cpu())

@@ -1,4 +1,4 @@
-"""What a run writes as it goes, and where it finds itself again after an interruption.
+"""The journal of a run: it writes as training goes, and finds the place again after an interruption.
 
 Before a checkpoint is written, everything up to its step is on the disk. So after a kill the scalars and histories hold
 at least what the checkpoint knows, what is later is cut off, and the run repeats it.
@@ -10,8 +10,7 @@ import time
 
 from training.certificates.history import History
 from training.certificates.record import Record
-from training.engine.gate_learner import GateLearner
-from training.engine.loop import Hooks, Training
+from training.engine.callbacks import Callback, TrainingRun
 from training.errors import InputError
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder
@@ -19,10 +18,10 @@ from training.runtime.run_folder import RunFolder
 __all__ = ["Journal"]
 
 
-class Journal(Hooks):
+class Journal(Callback):
     """Writes one network's scalars, histories and checkpoints. Use as a context manager.
 
-    Of several processes that train together, the first has a journal; the others have `training.engine.follower`.
+    Of several processes that train together, the first has a journal; the others have a `Follower`.
 
     Args:
         folder: of the run.
@@ -34,7 +33,7 @@ class Journal(Hooks):
         InputError: if the checkpoint is of another kind of run.
     """
 
-    def __init__(self, folder: RunFolder, network: str, training: Training, progress: Progress) -> None:
+    def __init__(self, folder: RunFolder, network: str, training: TrainingRun, progress: Progress) -> None:
         self.folder, self.network = folder, network
         self._every, self._saved = training.config.checkpoint_every, time.monotonic()
         self._checkpoints = folder.checkpoints(network, progress.note)
@@ -52,16 +51,16 @@ class Journal(Hooks):
         folder.cut_scalars(network, step, training.at.epoch)
         self._history = self._open_history(training, step)
 
-    def _open_history(self, training: Training, step: int) -> History | None:
-        learner = training.learner
-        if not isinstance(learner, GateLearner):
+    def _open_history(self, training: TrainingRun, step: int) -> History | None:
+        method = training.method
+        if not method.makes_records or method.gates is None:
             return None
         path = self.folder.path / "gates.zarr"
         if step:
             return History.resumed(path, step)
         self.folder.discard("gates.zarr")  # of a run that was killed before its first checkpoint
-        parent = learner.gates.parent.cpu().numpy()
-        return History(path, learner.full.names, learner.full.is_branch, parent)
+        parent = method.gates.parent.cpu().numpy()
+        return History(path, method.full.names, method.full.is_branch, parent)
 
     def log(self, **values: object) -> None:
         """Append a line to the scalars."""
@@ -72,7 +71,7 @@ class Journal(Hooks):
         if self._history is not None:
             self._history.append(record)
 
-    def save(self, training: Training, last: bool) -> None:
+    def save(self, training: TrainingRun, last: bool) -> None:
         """Write a checkpoint if the last one is old enough, and in any case at the end."""
         if not last and time.monotonic() - self._saved < self._every:
             return

@@ -1,4 +1,4 @@
-"""What a run in a terminal shows above its progress bar: accuracy, FLOPs left, and every block's gates.
+"""The view of a run in a terminal, above its progress bar: accuracy, FLOPs left, and every block's gates.
 
 The view only keeps what it is told. It counts and writes when the terminal is drawn anew, on the progress bar's
 thread, and only if something has changed: a training step pays for an assignment at most.
@@ -19,9 +19,8 @@ from training.certificates.record import Record
 from training.certificates.rules import removable, rule
 from training.engine.block_counts import Blocks, State, states
 from training.engine.block_table import block_table
+from training.engine.callbacks import Callback, TrainingRun
 from training.engine.config import PruneSettings, RunConfig
-from training.engine.gate_learner import GateLearner
-from training.engine.loop import Hooks, Training
 
 __all__ = ["LiveView"]
 
@@ -44,28 +43,27 @@ class _Seen:
     record: Record | None = None
 
 
-class LiveView(Hooks):
+class LiveView(Callback):
     """Shows a run: pass it to `training.runtime.progress.Progress.show`, and to the loop among its hooks.
 
     Args:
         training: new, from which nothing was removed yet; it may go to a checkpoint afterwards.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: TrainingRun) -> None:
         self._config = training.config
         self._rule = _certificate(training.config)
         self._blocks: Blocks | None = None
         self._seen, self._begun = _Seen(), False
         self._drawn: tuple[_Seen, tuple[int, int], list[Segment]] | None = None
-        learner = training.learner
-        if learner is not None:
-            gates = learner.gates
-            self._is_layer = gates.is_branch.cpu().numpy()
-            self._blocks = Blocks(learner.full.names, gates.parent.cpu().numpy(), self._is_layer)
-            self._full = learner.full.full_macs
+        method, gates = training.method, training.method.gates
+        if gates is not None:
+            self._is_branch = gates.is_branch.cpu().numpy()
+            self._blocks = Blocks(method.full.names, gates.parent.cpu().numpy(), self._is_branch)
+            self._full = method.full.full_macs
             self._seen = _Seen(removed=np.zeros(gates.total, dtype=bool))  # a first step may remove
-        self._measures = isinstance(learner, GateLearner)
-        self._removes = learner is not None and (training.config.mode == "prune" or not self._measures)
+        self._measures = method.makes_records
+        self._removes = gates is not None and (training.config.mode == "prune" or not self._measures)
 
     def log(self, **values: Any) -> None:
         """After an epoch: accuracy and FLOPs; after a removal: what is gone."""
@@ -81,24 +79,24 @@ class LiveView(Hooks):
         self._seen = seen
 
     def record(self, record: Record) -> None:
-        """Of all gates there were at first."""
+        """Keep the record, of all gates there were at first."""
         self._seen = replace(self._seen, record=record, step=record.step)
 
-    def save(self, training: Training, last: bool) -> None:
+    def save(self, training: TrainingRun, last: bool) -> None:
         """After the first step: where an earlier process left the run, if it goes on."""
         if not self._begun:
             seen = self._start(training)
             self._begun, self._seen = True, seen
 
-    def _start(self, training: Training) -> _Seen:
-        at, learner = training.at, training.learner
+    def _start(self, training: TrainingRun) -> _Seen:
+        at, method, gates = training.at, training.method, training.method.gates
         seen = replace(self._seen, step=at.step, epoch=at.epoch, accuracy=at.accuracy, loss=at.mean)
         seen = replace(seen, spent=at.flops / at.flops_full)
-        if learner is not None:
-            counts, origin = learner.counts(), learner.gates.origin.cpu().numpy()
-            theta, removed = np.zeros(learner.gates.total), np.ones(learner.gates.total, dtype=bool)
-            theta[origin], removed[origin] = learner.gates.theta.detach().cpu().numpy(), False
-            left = learner.structure.total_macs / self._full
+        if gates is not None:
+            counts, origin = method.counts(), gates.origin.cpu().numpy()
+            theta, removed = np.zeros(gates.total), np.ones(gates.total, dtype=bool)
+            theta[origin], removed[origin] = gates.theta.detach().cpu().numpy(), False
+            left = method.structure.total_macs / self._full
             seen = replace(seen, theta=theta, removed=removed, left=left, on=counts["macs"] / counts["macs_full"])
         return seen
 
@@ -117,7 +115,7 @@ class LiveView(Hooks):
             return
         record = seen.record
         known = record is not None and record.step >= self._config.tracker.warmup
-        certified = removable(self._rule, record, self._is_layer) if record is not None and known else ~seen.removed
+        certified = removable(self._rule, record, self._is_branch) if record is not None and known else ~seen.removed
         state = states(record.theta if record is not None else seen.theta, certified & known, seen.removed)
         columns = [State.ALIVE, *([State.CERTIFIED] if self._measures else []), State.DEAD]
         unknown = () if known else (State.CERTIFIED,)

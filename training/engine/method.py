@@ -1,23 +1,23 @@
-"""What a pruning system does while a network trains: the one interface between a system and the training loop.
+"""The one interface between a pruning method and the training loop.
 
-The loop asks, at every step, in this order:
+In every step the loop calls these hooks of the run's method, in this order:
 
-    factor(step, steps)   what share of the learning rate this step has
-    sample(batch)         before the forward pass: set masks at the gate sites
-    learn(losses, …)      after the backward pass, before the weights move: score, learn, touch gradients
-    stepped()             after the weights moved: hold them to a constraint
-    leaving(step)         which gates leave the network now, for good; None: none
-    decide()              before an evaluation: set the masks of the network that is judged
+    lr_factor(step, steps)      share of the learning rate that this step has
+    before_step(batch)          before the forward pass: set masks at the gate sites
+    after_backward(losses, …)   after the backward pass, before the weights move: score, learn, change gradients
+    after_step()                after the weights moved: hold them to a constraint
+    select_removals(step)       between two steps: which gates leave the network for good; None: none
 
-and stores `state_dict()` in every checkpoint, so that a run that goes on is the run that was not interrupted. A system
-overrides what it does; the class itself does nothing, which is training without pruning. Removal, counts and the
-shapes in a checkpoint are the same for all systems, and are here.
+and before an evaluation `before_evaluation()`, which sets the masks of the network that is judged. It stores
+`state_dict()` in every checkpoint, so that a resumed run is the run that was not interrupted. A method overrides what
+it does: `Method` itself does nothing and has no gates, which is training without pruning (`NoPruning`). Methods with
+gates derive from `training.engine.pruning_method.PruningMethod`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -31,14 +31,14 @@ from training.engine.config import RunConfig
 from training.engine.optimizer import cosine
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
-from training.gating.removal import Shrunk, restore, shrink
+from training.gating.removal import Shrunk
 from training.runtime.process_group import ALONE, Ranks
 
-__all__ = ["Method", "MethodMaker", "RunContext"]
+__all__ = ["Method", "MethodMaker", "NoPruning", "RunContext"]
 
 
 class RunContext(NamedTuple):
-    """What a method acts on: made by the loop, before the first step.
+    """The parts of a run that a method acts on; made by the loop before the first step.
 
     Attributes:
         config: settings of the run.
@@ -56,44 +56,34 @@ class RunContext(NamedTuple):
 
 
 class Method:
-    """Training without pruning, and what every system that prunes shares.
+    """The hooks of a run, none of which does anything, and the complexity of its network.
 
     Where several processes train together, each has a method that does the same.
 
     Args:
-        config: settings.
-        network: gated, on its device, nothing removed from it yet.
-        optimizer: of the network's weights.
-        shape: of one image (channels, height, width).
-        ranks: the processes that train together.
-        start: θ of every gate at the start; 1 where gates only say what is there and what may leave.
+        context: what the method acts on.
 
     Attributes:
-        network, optimizer: as given; both lose what `remove` removes.
-        gates: what may leave, and is still there.
-        full: the complexity of the network before any removal.
-        structure: of the network as it is.
-        choosing_flops: spent on choosing what leaves since the loop last counted it: images sent through the network,
-            forward only, beside those of the training steps.
+        config, network, optimizer, source, ranks: of the context.
+        shape: of one image (channels, height, width).
+        gates: what may leave and is still there; None for a method without gates.
+        full: complexity of the network before any removal.
+        structure: complexity of the network as it is.
+        makes_records: whether `after_backward` returns records for the run's histories.
+        choosing_flops: floating-point operations spent on choosing what leaves since the loop last counted them.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        shape: Sequence[int],
-        ranks: Ranks = ALONE,
-        start: float = 1.0,
-    ) -> None:
-        self.config, self.network, self.optimizer = config, network, optimizer
-        self.shape, self.ranks = tuple(shape), ranks
-        self.gates = Gates(network, start).to(config.device)  # type: ignore[arg-type]
-        self.full = self.structure = structure_of(network, self.shape)
+    makes_records: ClassVar[bool] = False
+    gates: Gates | None = None
+
+    def __init__(self, context: RunContext) -> None:
+        self.config, self.network, self.optimizer, self.source, self.ranks = context
+        self.shape = tuple(self.source.shape)
+        self.full = self.structure = structure_of(self.network, self.shape)
         self.choosing_flops = 0
 
-    def factor(self, step: int, steps: int) -> float:
-        """The schedule's factor of the learning rate at a step, in [0, 1]; a cosine over the run.
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the share of the learning rate at a step, in [0, 1]: a cosine over the run.
 
         Args:
             step: steps done.
@@ -101,21 +91,21 @@ class Method:
         """
         return cosine(step, steps)
 
-    def sample(self, batch: int) -> None:
-        """Set the masks of a step at the gate sites.
+    def before_step(self, batch: int) -> None:
+        """Set the masks of a step at the gate sites, before the forward pass.
 
         Args:
             batch: samples, of all processes together.
         """
 
-    def learn(
+    def after_backward(
         self,
         losses: Float[Tensor, " share"],
         step: int,
         factor: float,
         forward: Callable[[], Float[Tensor, " share"]] | None = None,
     ) -> Record | None:
-        """Look at the gradients of the mean of `losses`; they may be changed before the weights move by them.
+        """Move the ratios in a step of theirs, and take the weights' gradients away.
 
         Args:
             losses: of this process's samples.
@@ -128,19 +118,34 @@ class Method:
         """
         return None
 
-    def stepped(self) -> None:
+    def after_step(self) -> None:
         """Hold the weights, which have just moved, to the method's constraints."""
 
-    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
-        """Which gates leave now.
+    def select_removals(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        """Return which gates leave now; None: none.
 
         Args:
             step: number of steps done.
         """
         return None
 
-    def looked(self, images: int, macs: int | None = None) -> None:
-        """Count a look at images as spent on choosing.
+    def remove(self, going: Bool[np.ndarray, " gate"]) -> Shrunk:
+        """Remove gates for good; asked for only where `select_removals` selected some.
+
+        Raises:
+            TypeError: by a method without gates.
+        """
+        raise TypeError(f"{type(self).__name__} has no gates to remove")
+
+    def removal_note(self) -> str:
+        """Return what a run adds to its note of a removal: of a target that was missed; or nothing."""
+        return ""
+
+    def before_evaluation(self) -> None:
+        """Set the masks of the network that is evaluated."""
+
+    def count_forward(self, images: int, macs: int | None = None) -> None:
+        """Count images sent through the network as spent on choosing what leaves.
 
         Args:
             images: sent through the network; where all processes look at the same ones, they count once.
@@ -148,72 +153,34 @@ class Method:
         """
         self.choosing_flops += forward_flops(self.structure.total_macs if macs is None else macs, images)
 
-    def spent(self) -> int:
-        """What choosing has cost since this was last asked; the loop asks whenever gates may leave, and counts it."""
+    def take_choosing_flops(self) -> int:
+        """Return what choosing has cost since this was last called; the loop calls it whenever gates may leave."""
         flops, self.choosing_flops = self.choosing_flops, 0
         return flops
 
-    def decide(self) -> None:
-        """Set the masks of the network that is evaluated."""
-        self.gates.open()
-
-    def remove(self, going: np.ndarray) -> Shrunk:
-        """Remove gates for good, with all that follows them; see `training.gating.dependents` for what goes along.
-
-        Args:
-            going: which go, bool; the same in all processes. [gate]
-
-        Raises:
-            RanksDifferError: if it is not.
-        """
-        self.ranks.check_equal("θ and the gates to be removed", self.gates.theta, torch.as_tensor(going))
-        shrunk = shrink(self.network, self.optimizer, self.gates, going)
-        self.follow(shrunk)
-        return shrunk
-
-    def follow(self, shrunk: Shrunk) -> None:
-        """Bring what depends on the gates in step with a removal."""
-        if len(shrunk.removed):
-            self.structure = structure_of(self.network, self.shape, self.full)
-
-    def remark(self) -> str:
-        """What the run is to say when gates have left, behind their number: of a target that was missed; or nothing."""
-        return ""
-
     def counts(self) -> dict[str, float | int]:
-        """How much of the network is on: MACs and parameters of the deterministic network, against the full one."""
-        decided = self.gates.decided().double().cpu().numpy()
-        layer = self.structure.is_branch
-        return {
-            "units_on": int(decided[~layer].sum()),
-            "layers_on": int(decided[layer].sum()),
-            "units_left": int((~layer).sum()),
-            "layers_left": int(layer.sum()),
-            "macs": float(self.structure.macs(decided)),
-            "macs_full": float(self.full.full_macs),
-            "parameters": float(self.structure.parameters(decided)),
-            "parameters_full": float(self.full.full_parameters),
-        }
+        """Return how much of the network is on, by name; nothing for a network without gates."""
+        return {}
+
+    def shared_tensors(self) -> Sequence[Tensor]:
+        """Return the tensors that must be equal in all processes at the end of an epoch, beside the weights."""
+        return ()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds of the method; the network's and the optimizer's states are kept beside it."""
-        return {"theta": self.gates.theta.detach(), "origin": self.gates.origin, "total": self.gates.total}
+        """Return what a checkpoint holds of the method; the network's and optimizer's states are kept beside it."""
+        return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Give a full network the shapes that the saved one had, and take over the method's state.
+        """Take over the state of a checkpoint, before the states of the weights and the optimizer are loaded.
 
-        The weights' and the optimizer's states can be loaded only after this.
-
-        Raises:
-            KeyError: for the state of another method.
-            ValueError: for the state of a network with another number of gates.
+        Args:
+            state: what `state_dict` gave.
         """
-        if state["total"] != self.gates.total:
-            raise ValueError(f"total must be {self.gates.total} gates, as this network has; got {state['total']}")
-        self.follow(restore(self.network, self.optimizer, self.gates, state["origin"]))
-        with torch.no_grad():
-            self.gates.theta.copy_(state["theta"])
 
 
-#: Makes what acts in a run; None: the plain network is trained, at no cost for gates.
-MethodMaker: TypeAlias = Callable[[RunContext], Method | None]
+class NoPruning(Method):
+    """Training without pruning."""
+
+
+#: Makes the method of a run from what it acts on; a method's class is one.
+MethodMaker: TypeAlias = Callable[[RunContext], Method]

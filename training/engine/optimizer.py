@@ -23,7 +23,7 @@ __all__ = ["ProjectedSGD", "cosine", "effective_step", "gate_rate", "rate_of", "
 def weight_optimizer(
     name: str, network: nn.Module, *, lr: float, momentum: float, decay: float
 ) -> torch.optim.Optimizer:
-    """The optimizer for the weights.
+    """Return the optimizer for the weights.
 
     Args:
         name: "sgd"; the theory covers no other.
@@ -41,7 +41,7 @@ def weight_optimizer(
 
 
 def gate_rate(optimizer: torch.optim.Optimizer, gate_lr: float) -> float:
-    """r, the ratio of the gates' learning rate to the weights' effective one.
+    """Return r, the ratio of the gates' learning rate to the weights' effective one.
 
     Raises:
         InputError: if the optimizer is not plain momentum SGD with one setting for all parameters.
@@ -61,7 +61,7 @@ def gate_rate(optimizer: torch.optim.Optimizer, gate_lr: float) -> float:
 
 
 def rate_of(gate_lr: float, *, lr: float, momentum: float) -> float:
-    """r = gate_lr / (lr / (1 − momentum)), from the settings of momentum SGD.
+    """Return r = gate_lr / (lr / (1 − momentum)), from the settings of momentum SGD.
 
     Example:
         >>> round(rate_of(0.5, lr=0.1, momentum=0.9), 6)
@@ -71,7 +71,7 @@ def rate_of(gate_lr: float, *, lr: float, momentum: float) -> float:
 
 
 def effective_step(lr: float, momentum: float) -> float:
-    """h = lr/(1 − momentum), by which one step of momentum SGD advances the ODE's time."""
+    """Return h = lr/(1 − momentum), by which one step of momentum SGD advances the ODE's time."""
     return lr / (1 - momentum)
 
 
@@ -88,7 +88,7 @@ class ProjectedSGD:
 
     @torch.no_grad()
     def step(self, slope: Float[Tensor, " gate"]) -> None:
-        """One step against `slope` = D̂ + κ.
+        """Make one step against `slope` = D̂ + κ.
 
         Raises:
             FloatingPointError: if a slope is not finite; θ is left as it was.

@@ -45,7 +45,7 @@ class Restored:
 
 
 def restored(run: Path, data_folder: Path | None = None) -> Restored:
-    """The gated network of a run, from its last intact checkpoint; the run may still be going on.
+    """Return the gated network of a run, from its last intact checkpoint; the run may still be going on.
 
     Args:
         run: its folder.

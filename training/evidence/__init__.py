@@ -1,4 +1,4 @@
-"""What stored runs say for and against the certificates."""
+"""The evidence of stored runs for and against the certificates."""
 
 from training.evidence.audit import Row
 from training.evidence.pool import Flagged

@@ -1,4 +1,4 @@
-"""The shadow run's table: what each rule flagged, and what became of it.
+"""The table of a shadow run: how many gates each rule flagged, and how many of these flags were right.
 
 Nothing is removed in a shadow run, so every rule can be judged by what the gates did afterwards.
 """
@@ -12,31 +12,34 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
-from training.certificates.fates import fates, first_step
+from training.certificates.fates import first_step
 from training.certificates.rules import RULES, Rule, flag_masks
 from training.evidence.measurements import has_measurements
-from training.evidence.promises.assumptions import seen_broken, withdrawn
+from training.evidence.pool import flagged, median_lead
+from training.evidence.promises.limits import seen_broken, withdrawn
+from training.evidence.runs import KINDS, of_kind
+from training.runtime.text_tables import markdown_table, whole
 
-__all__ = ["HEADINGS", "Row", "as_text", "audit", "cells", "judge"]
+__all__ = ["HEADINGS", "Row", "as_text", "audit", "cells"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One line of the table: the numbers of gates of one kind, as `training.evidence.pool` counts them.
 
     Attributes:
-        rule: the rule's name.
-        gates: how many gates it could speak about.
-        dead: how many of these ended dead.
-        flagged: how many it flagged.
+        rule: name of the rule.
+        gates: of the kind.
+        dead: ended dead.
+        flagged: by the rule.
         caught: flagged, and ended dead without coming back.
         wrong: flagged, and then came back from zero or ended alive.
-        undecided: flagged, and ended in between (0.02 < θ < 0.98) without coming back: neither right nor wrong.
-        leaning: how many of the undecided stopped above ½, where a longer run may prove the flag wrong.
-        lead: median over the caught of (death − flag) in steps; None where nothing was caught.
+        undecided: flagged and censored: between `DEAD` and `ALIVE` at the end without having come back.
+        leaning: of the censored, those that stopped above ½, where a longer run may prove the flag wrong.
+        lead: median lead time of the caught, (death − flag) in steps; None where nothing was caught.
         withdrawn: of a certificate, flagged and at some later record no longer certified; None for a threshold.
         broken: of a certificate, flagged and then measured beyond its bound on η or below its cost
-            (`training.evidence.promises.assumptions`); None for a threshold.
+            (`training.evidence.promises.limits`); None for a threshold.
     """
 
     rule: str
@@ -53,7 +56,7 @@ class Row:
 
 
 def audit(history: xr.Dataset, warmup: int) -> dict[str, list[Row]]:
-    """The tables of a run, for its units and for its layers.
+    """Return the tables of a run, for its units and for its layers.
 
     Args:
         history: of a shadow run, from `training.certificates.history.open_history`.
@@ -62,67 +65,34 @@ def audit(history: xr.Dataset, warmup: int) -> dict[str, list[Row]]:
     Raises:
         ValueError: if the history holds no record after the warm-up.
     """
-    steps, is_branch = history.step.values, history.is_branch.values
+    steps = history.step.values
     if not len(steps) or steps[-1] < warmup:
         raise ValueError(f"the run has no record after its warm-up of {warmup} steps: nothing to audit")
-    masks = flag_masks(history, warmup)
-    return {"units": judge(history, masks, ~is_branch), "layers": judge(history, masks, is_branch, layers=True)}
+    masks = list(zip(RULES, flag_masks(history, warmup), strict=True))
+    return {
+        kind: [_row(history, warmup, rule, mask, kind) for rule, mask in masks if kind in rule.kinds] for kind in KINDS
+    }
 
 
-def judge(
-    history: xr.Dataset,
-    masks: Sequence[Bool[np.ndarray, "step gate"]],
-    chosen: Bool[np.ndarray, " gate"],
-    *,
-    layers: bool = False,
-) -> list[Row]:
-    """One row a rule, over the gates in `chosen`.
-
-    Args:
-        history: of a shadow run.
-        masks: at which records each rule flags which gates, from `training.certificates.rules.flag_masks`.
-        chosen: the gates to count.
-        layers: leave out the rules that speak about units only.
-    """
-    steps = history.step.values
-    fate = fates(steps, history.theta.values)
-    rows = []
-    for rule, mask in zip(RULES, masks, strict=True):
-        if layers and rule.units_only:
-            continue
-        flag = first_step(steps, mask)
-        wrong, caught, undecided = (chosen & judged(flag) for judged in (fate.wrong, fate.caught, fate.undecided))
-        leads = (fate.death - flag)[caught]
-        rows.append(
-            Row(
-                rule=rule.name,
-                gates=int(chosen.sum()),
-                dead=int((chosen & fate.dead).sum()),
-                flagged=int((chosen & (flag >= 0)).sum()),
-                caught=int(caught.sum()),
-                wrong=int(wrong.sum()),
-                undecided=int(undecided.sum()),
-                leaning=int((undecided & fate.high).sum()),
-                lead=float(np.median(leads)) if len(leads) else None,
-                **_of_certificate(history, rule, mask, chosen),
-            )
-        )
-    return rows
+def _row(history: xr.Dataset, warmup: int, rule: Rule, mask: Bool[np.ndarray, "step gate"], kind: str) -> Row:
+    seen = flagged(history, warmup, first_step(history.step.values, mask), kind)
+    names = ("gates", "dead", "flagged", "caught", "wrong", "undecided", "leaning")
+    counts = {name: getattr(seen, name) for name in names} | _of_certificate(history, rule, mask, kind)
+    return Row(rule.name, lead=median_lead([seen]), **counts)
 
 
-def _of_certificate(
-    history: xr.Dataset, rule: Rule, mask: Bool[np.ndarray, "step gate"], chosen: Bool[np.ndarray, " gate"]
-) -> dict[str, int]:
-    """`withdrawn` and `broken` of a row; nothing for a threshold, which promises nothing."""
+def _of_certificate(history: xr.Dataset, rule: Rule, mask: Bool[np.ndarray, "step gate"], kind: str) -> dict[str, int]:
+    """Return `withdrawn` and `broken` of a row; nothing for a threshold, which promises nothing."""
     if rule.system is None:
         return {}
-    counts = {"withdrawn": int((chosen & withdrawn(mask)).sum())}
+    chosen = of_kind(history, kind)
+    counts = {"withdrawn": int((chosen & (withdrawn(history.step.values, mask) >= 0)).sum())}
     if has_measurements(history):  # else nothing was recorded that could be held against a bound
         counts["broken"] = int((chosen & seen_broken(history, rule, mask)).sum())
     return counts
 
 
-#: Columns of the table: in a text, and where there are 80 characters a line.
+#: Headings of the table: in a text, and where a line has 80 characters.
 HEADINGS = {
     "rule": "rule",
     "flagged": "flagged",
@@ -137,13 +107,13 @@ HEADINGS = {
 
 
 def cells(row: Row) -> list[str]:
-    """What stands under `HEADINGS`."""
-    last = ("–" if value is None else f"{value:.0f}" for value in (row.lead, row.withdrawn, row.broken))
+    """Return the cells of a row under `HEADINGS`."""
+    last = map(whole, (row.lead, row.withdrawn, row.broken))
     counts = (row.flagged, row.dead, row.caught, row.wrong, f"{row.undecided} ({row.leaning})")
     return [row.rule, *map(str, counts), *last]
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = [HEADINGS, ["---", *["---:"] * (len(HEADINGS) - 1)], *map(cells, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """Return the rows as a Markdown table."""
+    below = ["---", *["---:"] * (len(HEADINGS) - 1)]
+    return "\n".join(markdown_table(list(HEADINGS), list(map(cells, rows)), below))

@@ -1,4 +1,4 @@
-"""What the headroom m buys: false flags, caught share and lead against m, recomputed from a stored history.
+"""False flags, recall and lead time against the headroom m, recomputed from stored histories.
 
 The history's couplings are the window maximum times the run's own factor f, so the certificates with headroom m are
 those of the coupling times m/f. Whoever prunes at `gate.headroom ≥ m` removes exactly the gates flagged here.
@@ -14,21 +14,18 @@ import xarray as xr
 from jaxtyping import Float
 
 from training.certificates.regions import Certificates, certify, own_certificates
-from training.certificates.rules import RULES, first_flags
+from training.certificates.rules import CERTIFICATES, first_flags
 from training.errors import InputError
-from training.evidence.growth import HEADROOMS
+from training.evidence.couplings.growth import HEADROOMS
 from training.evidence.measurements import System, bound
-from training.evidence.pool import Flagged, flagged, summary
+from training.evidence.pool import flagged, summary
 from training.evidence.runs import ShadowRun
 
-__all__ = ["CERTIFICATES", "calibration", "certificates_at", "certificates_of", "history_at", "with_certificates"]
-
-#: The rules that have a headroom.
-CERTIFICATES = tuple(rule for rule in RULES if rule.system is not None)
+__all__ = ["calibration", "certificates_at", "certificates_of", "history_at", "with_certificates"]
 
 
 def certificates_at(run: ShadowRun, headroom: float, *, own: bool = False) -> Certificates:
-    """Every gate's certificates at every record, had the safety factor been `headroom`. [step, gate]
+    """Return every gate's certificates at every record, had the safety factor been `headroom`. [step, gate]
 
     Args:
         run: a shadow run.
@@ -36,7 +33,7 @@ def certificates_at(run: ShadowRun, headroom: float, *, own: bool = False) -> Ce
         own: leave out what units have through their branch.
 
     Raises:
-        InputError: for m ≤ 0.
+        InputError: for m ≤ 0 or ∞.
     """
     if not 0 < headroom < np.inf:
         raise InputError(f"headroom must be > 0 and finite; got {headroom}")
@@ -51,7 +48,14 @@ def certificates_of(
     *,
     own: bool = False,
 ) -> Certificates:
-    """Every gate's certificates at every record, had these been the bounds on η. [step, gate]"""
+    """Return every gate's certificates at every record, had these been the bounds on η. [step, gate]
+
+    Args:
+        run: a shadow run.
+        coupling: bound on η of the linear system, ≥ 0.
+        coupling_bilinear: the same of the bilinear system; not read for branches.
+        own: leave out what units have through their branch.
+    """
     cost = run.values("cost")
     found = own_certificates(
         decay=run.decay,
@@ -66,19 +70,19 @@ def certificates_of(
 
 
 def with_certificates(run: ShadowRun, found: Certificates) -> xr.Dataset:
-    """The run's history with other certificates in place of its own."""
+    """Return the run's history with other certificates in place of its own."""
     return run.history.assign({name: (("step", "gate"), values) for name, values in found._asdict().items()})
 
 
 def history_at(run: ShadowRun, headroom: float) -> xr.Dataset:
-    """The run's history with the certificates of another safety factor in place of its own."""
+    """Return the run's history with the certificates of another safety factor, > 0, in place of its own."""
     return with_certificates(run, certificates_at(run, headroom))
 
 
 def calibration(
     runs: Sequence[ShadowRun], headrooms: Sequence[float] = HEADROOMS, strata: Sequence[int] | None = None
 ) -> list[dict[str, Any]]:
-    """One row for each kind, certificate and m, all runs together: rates with intervals, lead.
+    """Return a row for each kind, certificate and m, all runs together, as `training.evidence.pool.summary` has it.
 
     Args:
         runs: at least one.
@@ -87,14 +91,10 @@ def calibration(
     """
     rows = []
     for m in headrooms:
-        flags = []
-        for run in runs:
-            history = history_at(run, m)
-            flags.append(first_flags(history, run.warmup, CERTIFICATES))
+        flags = [first_flags(history_at(run, m), run.warmup, CERTIFICATES) for run in runs]
         for i, rule in enumerate(CERTIFICATES):
-            for kind in ("units", "layers"):
-                if kind == "layers" and rule.units_only:
-                    continue
-                parts: list[Flagged] = [flagged(run, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
+            for kind in rule.kinds:
+                pairs = zip(runs, flags, strict=True)
+                parts = [flagged(run.history, run.warmup, flag[i], kind) for run, flag in pairs]
                 rows.append({"kind": kind, "rule": rule.name, "headroom": m, **summary(parts, strata)})
     return rows

@@ -1,4 +1,4 @@
-"""What is written of pooled runs, and the loud end where the theory is refuted."""
+"""The files that pooled runs end in, and the error that is raised where the theory is refuted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stop_if_refuted(result: dict[str, Any], out: Path) -> None:
     """Raise if a certificate was refuted.
 
     Raises:
-        RefutedError: naming the first such gate and the file that says all of them.
+        RefutedError: naming the first such gate and the file that lists all of them.
     """
     if result["refutations"]:
         refuted = [f"{entry['run']}: {entry['gate']}" for entry in result["gates"] if entry["verdict"] == "refutation"]

@@ -1,35 +1,40 @@
-"""Result files in short, for a reader: the pooled evidence, and the bias of first-order estimates."""
+"""Short tables of result files: the pooled evidence, and the bias of first-order estimates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from training.evidence.tables import number, pair_lines, seeds_of, share, table, with_interval
+from training.certificates.rules import CERTIFICATES, threshold, with_noise
+from training.evidence.runs import KINDS
+from training.evidence.tables import pair_lines, seeds_of
+from training.runtime.text_tables import markdown_table, percent, whole, with_interval
 
 __all__ = ["bias_digest", "digest"]
 
-_THRESHOLDS = ("θ < 0.8", "θ < 0.5", "θ < 0.1", "θ < 0.02")
+#: The rules shown: certificates, the half-plane with one noise bound, and a few of the thresholds.
+_CERTIFICATES = [rule.name for rule in CERTIFICATES]
+_THRESHOLDS = [threshold(level).name for level in (0.8, 0.5, 0.1, 0.02)]
 _RISK = 0.1
 _HEAD = ("flagged", "ended dead", "caught", "wrong", "runs with a wrong one", "undecided (above ½)", "median lead")
 
 
 def digest(result: dict[str, Any]) -> str:
-    """The tables of a result of `training.evidence.result.evidence`, in short, as Markdown."""
+    """Return short Markdown tables of a result of `training.evidence.result.evidence`."""
     everything = result["all"]
-    kinds = [kind for kind in ("units", "layers") if any(row["gates"] for row in _of(everything["rules"], kind))]
+    kinds = [kind for kind in KINDS if any(row["gates"] for row in _of(everything["rules"], kind))]
     lines = [_what(result["runs"]), "", _refutations(result), ""]
     for kind in kinds:
         rules = _of(everything["rules"], kind)
-        noise = [row | {"rule": f"half-plane, escape ≤ {_RISK:g}"} for row in _of(everything["escape"], kind)]
-        rows = [row for row in rules if "<" not in row["rule"]]
+        noise = [row | {"rule": with_noise(_RISK).name} for row in _of(everything["escape"], kind)]
+        rows = [row for row in rules if row["rule"] in _CERTIFICATES]
         rows += [row for row in noise if row["risk"] == _RISK]
         rows += [row for row in rules if row["rule"] in _THRESHOLDS]
         lines += [
             f"{kind.capitalize()} ({rows[0]['gates']} gates; a rule that knew the future would lead by "
-            f"{number(rows[0]['longest_lead'])} steps in the median):",
+            f"{whole(rows[0]['longest_lead'])} steps in the median):",
             "",
-            *table(["rule", *_HEAD], [[row["rule"], *_row(row)] for row in rows]),
+            *markdown_table(["rule", *_HEAD], [[row["rule"], *_row(row)] for row in rows]),
             "",
         ]
     lines += ["The half-plane at other headrooms m:", "", *_headroom(everything["calibration"], kinds)]
@@ -51,8 +56,8 @@ def _what(runs: Sequence[dict[str, Any]]) -> str:
     settled = sum(run["settled"] * run["gates"] for run in runs) / sum(run["gates"] for run in runs)
     what = f"{settings} setting{'s' * (settings != 1)}, seed{'s' * (len(seeds) != 1)} {seeds_of(seeds)}"
     return (
-        f"{len(runs)} shadow runs: {networks}; {what}; {share(settled)} of the gates had settled when the runs ended. "
-        f"Data: {data}."
+        f"{len(runs)} shadow runs: {networks}; {what}; {percent(settled)} of the gates had settled when the runs "
+        f"ended. Data: {data}."
     )
 
 
@@ -74,11 +79,11 @@ def _row(row: dict[str, Any]) -> list[str]:
     return [
         str(row["flagged"]),
         str(row["dead"]),
-        with_interval(f"{row['caught']} = {share(row['caught_share'])}", row["caught_interval"], share),
-        with_interval(f"{row['wrong']} = {share(row['wrong_share'])}", row["wrong_interval"], share),
-        with_interval(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], share),
+        with_interval(f"{row['caught']} = {percent(row['caught_share'])}", row["caught_interval"], percent),
+        with_interval(f"{row['wrong']} = {percent(row['wrong_share'])}", row["wrong_interval"], percent),
+        with_interval(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], percent),
         f"{row['undecided']} ({row['leaning']})",
-        with_interval(number(row["lead"]), row["lead_interval_over_runs"], number, "()"),
+        with_interval(whole(row["lead"]), row["lead_interval_over_runs"], whole, "()"),
     ]
 
 
@@ -90,20 +95,20 @@ def _headroom(rows: Sequence[dict[str, Any]], kinds: Sequence[str]) -> list[str]
     for m in sorted({row["headroom"] for row in chosen}):
         here = [next(row for row in _of(chosen, kind) if row["headroom"] == m) for kind in kinds]
         body.append([f"{m:g}", *(cell for row in here for cell in _at_headroom(row))])
-    return table(head, body)
+    return markdown_table(head, body)
 
 
 def _at_headroom(row: dict[str, Any]) -> list[str]:
-    wrong = with_interval(share(row["wrong_share"]), row["wrong_interval"], share)
-    return [str(row["flagged"]), share(row["caught_share"]), wrong, number(row["lead"])]
+    wrong = with_interval(percent(row["wrong_share"]), row["wrong_interval"], percent)
+    return [str(row["flagged"]), percent(row["caught_share"]), wrong, whole(row["lead"])]
 
 
 def bias_digest(result: dict[str, Any]) -> str:
-    """First-order against unbiased D, of a result of `training.evidence.couplings.result`, as Markdown."""
+    """Return first-order against unbiased D, of a result of `training.evidence.couplings.result`, as Markdown."""
     rows = result["bias"]
     ages = sorted({(row["from"], row["to"]) for row in rows})
     body = []
-    for kind in ("units", "layers"):
+    for kind in KINDS:
         for begin, end in ages:
             here = [row for row in _of(rows, kind) if (row["from"], row["to"]) == (begin, end) and row["cost"] > 0]
             if here:
@@ -113,7 +118,7 @@ def bias_digest(result: dict[str, Any]) -> str:
         [
             f"{len(result['runs'])} runs of {result['runs'][0]['network']} ({result['runs'][0]['preset']}).",
             "",
-            *table([*head, "direction certain", "first order goes the wrong way"], body),
+            *markdown_table([*head, "direction certain", "first order goes the wrong way"], body),
         ]
     )
 
@@ -131,5 +136,5 @@ def _bias_row(rows: Sequence[dict[str, Any]]) -> list[str]:
         mean("first_order_bias"),
         mean("used_bias"),
         str(certain),
-        share(wrong / certain if certain else None),
+        percent(wrong / certain if certain else None),
     ]

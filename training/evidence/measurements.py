@@ -1,4 +1,6 @@
-"""What was measured of the couplings in each interval: the one place that knows the history's columns for it.
+"""The couplings measured in each interval, read from a history's columns.
+
+No other module knows these columns.
 
 The theorem asks for D ≥ −ηρ and ⟨∇D, w⟩ ≥ −ηρ of what *acts* on the gate: for a unit, samples with its branch off
 included. The tracker measures given that the branch is on, so what acts is its measurement times the share of samples
@@ -35,12 +37,12 @@ class Measured(NamedTuple):
 
 
 def has_measurements(history: xr.Dataset) -> bool:
-    """Whether a history holds what `acting` needs."""
+    """Return whether a history holds the columns that `acting` needs."""
     return {"difference", "error", "coupling"} <= set(history.data_vars)
 
 
 def acting(history: xr.Dataset, system: System = "linear") -> Measured:
-    """η̂ of what acted on each gate. Zero weights feel no coupling: η̂ = 0 there.
+    """Return η̂ of what acted on each gate in each interval. Zero weights feel no coupling: η̂ = 0 there.
 
     Args:
         history: of a run.
@@ -51,7 +53,7 @@ def acting(history: xr.Dataset, system: System = "linear") -> Measured:
     pull, lower = -columns["difference"], -columns["difference"] - ERRORS * columns["error"]
     if "pull" in columns:
         share = share_on(history)
-        # An infinite pull is the tracker's word for "nothing measured"; a branch that was never on passes nothing on.
+        # The tracker stores an infinite pull where it measured nothing; a branch that was never on passes nothing on.
         pull = np.where(np.isinf(columns["pull"]), np.nan, columns["pull"])
         # A D̂ of too few samples is in no pull, and its error, from the same few, is not to be trusted.
         lower = np.minimum(lower, pull)
@@ -60,14 +62,14 @@ def acting(history: xr.Dataset, system: System = "linear") -> Measured:
 
 
 def share_on(history: xr.Dataset) -> Float[np.ndarray, "step gate"]:
-    """Share of the samples of each interval in which the gate's branch was on: 1 for gates in no branch."""
+    """Return the share of each interval's samples with the gate's branch on, in [0, 1]; 1 for gates in no branch."""
     theta, parent = np.asarray(history.theta.values, dtype=np.float64), history.parent.values
     before = np.concatenate([theta[:1], theta[:-1]])
     return np.where(parent >= 0, (theta + before)[:, parent] / 2, 1.0)
 
 
 def bound(history: xr.Dataset, system: System = "linear") -> Float[np.ndarray, "step gate"]:
-    """The bound on η that the certificates of each record rest on, safety factor included."""
+    """Return the bound on η that the certificates of each record rest on, safety factor included."""
     name = "coupling" if system == "linear" else "coupling_bilinear"
     return np.asarray(history[name].values, dtype=np.float64)
 

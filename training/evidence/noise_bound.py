@@ -1,4 +1,4 @@
-"""The certificate with its noise bound, judged: a gate is flagged where noise escapes with probability at most δ."""
+"""The half-plane with its noise bound, judged: it flags where noise carries the gate out with probability at most δ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.certificates.noise_bound import escape_bound
 from training.engine.optimizer import cosine, effective_step
 from training.evidence.measurements import bound
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
-from training.evidence.runs import ShadowRun
+from training.evidence.runs import KINDS, ShadowRun
 
 __all__ = ["RISKS", "escape_at", "escape_flags", "escape_table"]
 
@@ -21,7 +21,10 @@ RISKS = (1.0, 0.5, 0.1, 0.01, 0.001)  # δ; 1 is the certificate without noise
 
 
 def escape_at(run: ShadowRun) -> Float[np.ndarray, "step gate"]:
-    """The escape bound of every gate at every record, recomputed: histories from before the column have none."""
+    """Return the escape bound of every gate at every record, in [0, 1].
+
+    It is recomputed, since early histories have no column of it.
+    """
     step = effective_step(run.settings["lr"], run.settings["momentum"])
     # The record at step s is made before the step with index s − 1.
     now = [step * cosine(int(at) - 1, run.steps) for at in run.history.step.values]
@@ -37,7 +40,7 @@ def escape_at(run: ShadowRun) -> Float[np.ndarray, "step gate"]:
 
 
 def escape_flags(run: ShadowRun, risks: Sequence[float] = RISKS) -> Int[np.ndarray, "risk gate"]:
-    """Step at which each gate is first certified with an escape bound of at most δ, −1 for never."""
+    """Return the step at which each gate is first certified with an escape bound of at most δ, −1 for never."""
     escape, steps = escape_at(run), run.history.step.values
     certified = (run.values("margin") < 0) & (steps >= run.warmup)[:, None]
     return np.stack([first_step(steps, certified & (escape <= risk)) for risk in risks])
@@ -49,7 +52,7 @@ def escape_table(
     strata: Sequence[int] | None = None,
     risks: Sequence[float] = RISKS,
 ) -> list[dict[str, Any]]:
-    """One row for each kind and δ, all runs together, as `training.evidence.pool.summary` has it.
+    """Return a row for each kind and δ, all runs together, as `training.evidence.pool.summary` has it.
 
     Args:
         runs: at least one.
@@ -59,9 +62,9 @@ def escape_table(
     """
     flags = [escape_flags(run, risks) for run in runs]
     rows = []
-    for kind in ("units", "layers"):
+    for kind in KINDS:
         for i, risk in enumerate(risks):
-            parts = [flagged(run, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
+            parts = [flagged(run.history, run.warmup, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
             best = best_threshold(parts, plain[kind])
             rows.append({"kind": kind, "risk": risk, **summary(parts, strata), "best_threshold": best})
     return rows

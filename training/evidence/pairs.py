@@ -1,9 +1,9 @@
-"""Prune runs against the shadow run of the same settings and seed: what pruning as one goes costs, and what it saves.
+"""Prune runs against the shadow runs of the same settings and seed: the cost of pruning while training, and its gain.
 
-Made in the same way, on one machine and both compiled or neither, the two are the same, bit for bit, up to the first
-removal; else they part from rounding on, and what differs between them holds that too. Compared are the networks at the
-end (every gate on that has θ ≥ ½), the floating point operations of training, and its wall time, which means something
-only where both runs had the machine to themselves. Seeds are the unit of replication.
+Made in the same way, on one machine and both compiled or neither, the two are equal bit for bit up to the first
+removal. Otherwise they part by rounding before it, and the differences between them contain that too. Compared are the
+networks at the end (every gate with θ ≥ ½ on), the floating-point operations of training, and its wall time, which
+means something only where both runs had the machine to themselves. Seeds are the unit of replication.
 """
 
 from __future__ import annotations
@@ -18,30 +18,26 @@ from jaxtyping import Bool, Int
 from scipy.stats import t as student
 
 from training.certificates.history import open_history
-from training.engine.config import HOST_ONLY
 from training.errors import InputError
-from training.evidence.runs import run_name
-from training.evidence.statistics import LEVEL
+from training.evidence.runs import run_name, shared_settings
+from training.evidence.statistics import LEVEL, mean_and_deviation
 from training.runtime.atomic_files import read_json
 
-__all__ = ["Ended", "mode_of", "open_ended", "pairs", "spread"]
-
-#: What a prune run and its shadow run may differ in.
-_OF_A_PAIR = {*HOST_ONLY, "mode", "prune"}
+__all__ = ["Ended", "mode_of", "open_ended", "over_seeds", "pairs"]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
-        name: what reports call it.
+        name: in reports.
         settings: config.json.
         on: which of all gates there were at first are on at the end.
         accuracy: of the network that is left, in [0, 1].
-        macs: share of the full network's multiply–accumulates that is on.
+        macs: share of the full network's multiply–accumulates that is on, in [0, 1].
         flops: spent in training, as a share of what the full network would have spent.
-        seconds: wall time of training.
+        seconds: wall time of training, > 0.
     """
 
     name: str
@@ -54,12 +50,12 @@ class Ended:
 
     @property
     def alike(self) -> dict[str, Any]:
-        """The settings that the runs of a pair share, seed included."""
-        return {name: value for name, value in self.settings.items() if name not in _OF_A_PAIR}
+        """The settings that a prune run and its shadow run share, seed included."""
+        return shared_settings(self.settings, "mode", "prune")
 
 
 def mode_of(folder: Path) -> str:
-    """Whether a run folder holds a shadow or a prune run.
+    """Return the mode of the run in a folder, "shadow" or "prune".
 
     Raises:
         InputError: if it holds no run.
@@ -70,7 +66,7 @@ def mode_of(folder: Path) -> str:
 
 
 def open_ended(folder: Path) -> Ended:
-    """Read how the run in a folder ended.
+    """Return how the run in a folder ended.
 
     Raises:
         InputError: unless it is finished, has records, and its table has the figures.
@@ -97,7 +93,7 @@ def open_ended(folder: Path) -> Ended:
 
 
 def _on(open_: Bool[np.ndarray, " gate"], parent: Int[np.ndarray, " gate"]) -> Bool[np.ndarray, " gate"]:
-    """Which gates matter: no branch of which all units are off, and no unit whose branch is."""
+    """Return which open gates matter: no branch of which all units are off, and no unit whose branch is."""
     inside = parent >= 0
     branches = np.unique(parent[inside])
     on = open_.copy()
@@ -107,7 +103,7 @@ def _on(open_: Bool[np.ndarray, " gate"], parent: Int[np.ndarray, " gate"]) -> B
 
 
 def pairs(shadows: Sequence[Ended], prunes: Sequence[Ended]) -> list[dict[str, Any]]:
-    """One row for each way of pruning and settings, over its seeds.
+    """Return a row for each way of pruning and settings, over its seeds.
 
     Args:
         shadows: shadow runs.
@@ -127,8 +123,7 @@ def pairs(shadows: Sequence[Ended], prunes: Sequence[Ended]) -> list[dict[str, A
         partner = [shadow for shadow in shadows if shadow.alike == prune.alike]
         if len(partner) != 1:
             raise InputError(f"{prune.name} needs one shadow run of its settings and seed; got {len(partner)}")
-        what = {name: value for name, value in prune.alike.items() if name != "seed"}
-        what["prune"] = prune.settings["prune"]
+        what = shared_settings(prune.alike, "seed") | {"prune": prune.settings["prune"]}
         members = next((members for known, members in groups if known == what), None)
         if members is None:
             members = []
@@ -144,7 +139,7 @@ def _row(what: dict[str, Any], members: Sequence[tuple[Ended, Ended]]) -> dict[s
     measured = [_compared(prune, shadow) for prune, shadow in members]
     row = {"settings": {name: value for name, value in what.items() if name != "prune"}, "prune": what["prune"]}
     row["seeds"] = [prune.settings["seed"] for prune, _ in members]
-    return row | {name: spread([each[name] for each in measured]) for name in measured[0]}
+    return row | {name: over_seeds([each[name] for each in measured]) for name in measured[0]}
 
 
 def _compared(prune: Ended, shadow: Ended) -> dict[str, float]:
@@ -161,12 +156,15 @@ def _compared(prune: Ended, shadow: Ended) -> dict[str, float]:
     }
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation and 95% interval of the mean (Student), None for one value; and the values."""
-    mean, count = float(np.mean(values)), len(values)
-    found: dict[str, Any] = {"mean": mean, "deviation": None, "interval": None, "values": list(values)}
-    if count > 1:
-        deviation = float(np.std(values, ddof=1))
-        half = float(student.ppf((1 + LEVEL) / 2, count - 1)) * deviation / count**0.5
-        found |= {"deviation": deviation, "interval": [mean - half, mean + half]}
-    return found
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Return `mean`, `deviation`, `interval` of the mean at `LEVEL` by Student's t, and the `values`.
+
+    Args:
+        values: at least one; of one value deviation and interval are None.
+    """
+    mean, deviation = mean_and_deviation(values)
+    interval = None
+    if mean is not None and deviation is not None:
+        half = float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
+        interval = [mean - half, mean + half]
+    return {"mean": mean, "deviation": deviation, "interval": interval, "values": list(values)}

@@ -1,9 +1,15 @@
-"""What a rule flagged in each run and what became of it, and the same over several runs with intervals.
+"""The outcome of a rule's flags in one run, and over several runs with intervals.
 
-How gates count: *caught* flagged and dead at the end; *wrong* flagged and alive at the end or back from zero;
-*undecided* flagged and settled nowhere, *leaning* those of them that stopped above ½. Shares: caught of the dead; wrong
-of the decided (caught + wrong), since an undecided gate is neither right nor wrong. A gate that was dead before its
-rule spoke is caught, with the negative lead that this means, and stays in the median.
+A flagged gate counts as one of
+
+    caught      dead at the end, and not back from zero after the flag: flagged rightly
+    wrong       alive at the end, or back from zero after the flag: flagged falsely
+    undecided   neither: *censored* by the end of the run; *leaning* are those of these that stopped above ½
+
+The share of the dead that were caught is the rule's *recall*; the share of wrong among the decided (caught + wrong) is
+its *false discovery rate*, from which censored gates are left out. The *lead time* is the number of steps from flag to
+death. A gate that was dead before its rule spoke is caught, with the negative lead time that this means, and stays in
+the median.
 """
 
 from __future__ import annotations
@@ -13,22 +19,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float, Int
 
 from training.certificates.fates import fates
-from training.evidence.runs import ShadowRun
+from training.evidence.runs import of_kind
 from training.evidence.statistics import bootstrap, clopper_pearson
 
 __all__ = [
     "Flagged",
     "best_threshold",
-    "caught_share",
+    "false_discovery_rate",
     "flagged",
     "leaning_share",
     "longest_lead",
     "median_lead",
+    "recall",
     "summary",
-    "wrong_share",
 ]
 
 
@@ -42,10 +49,10 @@ class Flagged:
         flagged: how many the rule flagged.
         caught: of these, ended dead without coming back.
         wrong: of these, ended alive or came back from zero.
-        leaning: of the undecided, stopped above ½.
-        leads: steps from flag to death of the caught. [caught]
-        longest: steps from the first record at which a rule may flag to death, of the caught: the lead of a rule that
-            knew the future. [caught]
+        leaning: of the censored, stopped above ½.
+        leads: lead times, steps from flag to death of the caught. [caught]
+        longest: steps from the first record at which any rule may flag to death, of the caught: the lead times of a
+            rule that knew the future. [caught]
     """
 
     gates: int
@@ -57,19 +64,25 @@ class Flagged:
     leads: Float[np.ndarray, " caught"]
     longest: Float[np.ndarray, " caught"]
 
+    @property
+    def undecided(self) -> int:
+        """Number of the flagged that are censored: neither caught nor wrong when the run stopped."""
+        return self.flagged - self.caught - self.wrong
 
-def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagged:
+
+def flagged(history: xr.Dataset, warmup: int, flag: Int[np.ndarray, " gate"], kind: str) -> Flagged:
     """Judge a rule's flags in one run.
 
     Args:
-        run: a shadow run.
+        history: of a shadow run, with a record after the warm-up.
+        warmup: no rule flags before this step.
         flag: step at which the rule first flagged each gate, −1 for never.
         kind: "units" or "layers".
     """
-    steps = run.history.step.values
-    fate = fates(steps, run.history.theta.values)
-    first = steps[steps >= run.warmup][0]
-    chosen = run.history.is_branch.values == (kind == "layers")
+    steps = history.step.values
+    fate = fates(steps, history.theta.values)
+    first = steps[steps >= warmup][0]
+    chosen = of_kind(history, kind)
     caught = chosen & fate.caught(flag)
     return Flagged(
         gates=int(chosen.sum()),
@@ -84,12 +97,12 @@ def flagged(run: ShadowRun, flag: Int[np.ndarray, " gate"], kind: str) -> Flagge
 
 
 def median_lead(parts: Sequence[Flagged]) -> float | None:
-    """Median lead over the caught of all runs; None where nothing was caught."""
+    """Return the median lead time over the caught of all runs; None where nothing was caught."""
     return _median([part.leads for part in parts])
 
 
 def longest_lead(parts: Sequence[Flagged]) -> float | None:
-    """The median lead over the same caught gates, had they been flagged as soon as any rule may flag."""
+    """Return the median lead time of the same caught gates, had they been flagged as soon as any rule may flag."""
     return _median([part.longest for part in parts])
 
 
@@ -98,26 +111,26 @@ def _median(parts: Sequence[np.ndarray]) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
-def wrong_share(parts: Sequence[Flagged]) -> float | None:
-    """Wrong of the decided; None where nothing was decided."""
+def false_discovery_rate(parts: Sequence[Flagged]) -> float | None:
+    """Return the share of wrong among the decided, in [0, 1]; None where nothing was decided."""
     wrong, caught = sum(part.wrong for part in parts), sum(part.caught for part in parts)
     return wrong / (wrong + caught) if wrong + caught else None
 
 
 def leaning_share(parts: Sequence[Flagged]) -> float:
-    """Undecided above ½, of the flagged; 0 where nothing was flagged."""
+    """Return the share of the flagged that are censored above ½, in [0, 1]; 0 where nothing was flagged."""
     flagged = sum(part.flagged for part in parts)
     return sum(part.leaning for part in parts) / flagged if flagged else 0.0
 
 
-def caught_share(parts: Sequence[Flagged]) -> float | None:
-    """Caught of the dead; None where nothing died."""
+def recall(parts: Sequence[Flagged]) -> float | None:
+    """Return the share of the dead that were caught, in [0, 1]; None where nothing died."""
     dead = sum(part.dead for part in parts)
     return sum(part.caught for part in parts) / dead if dead else None
 
 
 def summary(parts: Sequence[Flagged], strata: Sequence[int] | None = None) -> dict[str, Any]:
-    """All runs together: counts, shares with exact intervals and with intervals over runs, median lead.
+    """Return counts, shares with exact intervals and with intervals over runs, and lead times, all runs together.
 
     Args:
         parts: one entry a run.
@@ -142,12 +155,12 @@ def summary(parts: Sequence[Flagged], strata: Sequence[int] | None = None) -> di
         "runs_wrong_interval": clopper_pearson(wrong, judged),
         "undecided": total["flagged"] - decided,
         "early": int(sum((part.leads > 0).sum() for part in parts)),
-        "caught_share": caught_share(parts),
+        "caught_share": recall(parts),
         "caught_interval": clopper_pearson(total["caught"], total["dead"]),
-        "caught_interval_over_runs": over_runs(caught_share, shares=True),
-        "wrong_share": wrong_share(parts),
+        "caught_interval_over_runs": over_runs(recall, shares=True),
+        "wrong_share": false_discovery_rate(parts),
         "wrong_interval": clopper_pearson(total["wrong"], decided),
-        "wrong_interval_over_runs": over_runs(wrong_share, shares=True),
+        "wrong_interval_over_runs": over_runs(false_discovery_rate, shares=True),
         "lead": median_lead(parts),
         "lead_quartiles": _quartiles(parts),
         "longest_lead": longest_lead(parts),
@@ -156,7 +169,7 @@ def summary(parts: Sequence[Flagged], strata: Sequence[int] | None = None) -> di
 
 
 def _quartiles(parts: Sequence[Flagged]) -> list[float] | None:
-    """First and third quartile of the leads: their distribution often has two humps, between which a median jumps."""
+    """Return the first and third quartile of the lead times, which often have two modes with the median between."""
     leads = np.concatenate([part.leads for part in parts])
     return [float(value) for value in np.quantile(leads, [0.25, 0.75])] if len(leads) else None
 
@@ -164,7 +177,7 @@ def _quartiles(parts: Sequence[Flagged]) -> list[float] | None:
 def best_threshold(
     certificate: Sequence[Flagged], thresholds: Mapping[str, Sequence[Flagged]]
 ) -> dict[str, Any] | None:
-    """The plain threshold with the longest median lead among those that are no worse in false flags.
+    """Return the plain threshold with the longest median lead time among those that are no worse in false flags.
 
     No worse: it has no more wrong flags, and no more flags that still lean towards alive (else a threshold that flags
     nearly everything looks harmless in a run too short to prove it wrong). Counts of the same gates, not shares: 4 of
@@ -175,9 +188,9 @@ def best_threshold(
         thresholds: the same of each plain rule.
 
     Returns:
-        Its name, shares and lead; `lead_ratio`, the certificate's median lead over its own; and `ratio_limit`, the same
-        for a rule that knew the future (`longest_lead`). Ratios are None unless both leads are positive: one to a rule
-        that is never early says nothing. None where no threshold qualifies.
+        Its name, shares and lead time; `lead_ratio`, the certificate's median lead time over its own; and
+        `ratio_limit`, the same for a rule that knew the future (`longest_lead`). Ratios are None unless both lead times
+        are positive: one to a rule that is never early says nothing. None where no threshold qualifies.
     """
     lead, limits = median_lead(certificate), _false(certificate)
     if lead is None:
@@ -186,7 +199,7 @@ def best_threshold(
     for name, parts in thresholds.items():
         other = median_lead(parts)
         if other is not None and all(count <= limit for count, limit in zip(_false(parts), limits, strict=True)):
-            fit.append((other, name, wrong_share(parts), caught_share(parts)))
+            fit.append((other, name, false_discovery_rate(parts), recall(parts)))
     if not fit:
         return None
     other, name, share, caught = max(fit)
@@ -195,7 +208,7 @@ def best_threshold(
 
 
 def _false(parts: Sequence[Flagged]) -> tuple[int, int]:
-    """Flags that were wrong, and those that may still prove wrong."""
+    """Return the number of flags that were wrong, and of those that may still prove wrong."""
     return sum(part.wrong for part in parts), sum(part.leaning for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""Several shadow runs put together: one JSON value with everything the tables say."""
+"""Several shadow runs pooled into one JSON value, which holds everything that the tables say."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from typing import Any
 import numpy as np
 
 from training.certificates.fates import settled
-from training.certificates.rules import Rule, first_flags, threshold
-from training.engine.config import HOST_ONLY
+from training.certificates.rules import CERTIFICATES, POOLED_THRESHOLDS, Rule, first_flags, threshold
 from training.errors import InputError
-from training.evidence.calibration import CERTIFICATES, calibration
+from training.evidence.calibration import calibration
 from training.evidence.choices import choices
-from training.evidence.growth import growth
+from training.evidence.couplings.growth import growth
 from training.evidence.noise_bound import escape_table
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
-from training.evidence.promises.breaks import breaks
-from training.evidence.runs import ShadowRun
+from training.evidence.promises.as_json import as_json
+from training.evidence.promises.judge import judge
+from training.evidence.runs import KINDS, ShadowRun, shared_settings
 
-__all__ = ["LEVELS", "evidence", "grouped"]
+__all__ = ["evidence", "grouped"]
 
-#: Plain thresholds that a certificate is compared with.
-LEVELS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
-#: Settings in which runs of one group may differ: where and how fast they were made; the seed, which is the
-#: replication; and what prune mode would remove, since these are shadow runs.
-_MAY_DIFFER = {*HOST_ONLY, "seed", "prune"}
+def _settings(run: ShadowRun) -> dict[str, Any]:
+    """Return the settings that the runs of a group share.
+
+    They may differ in the seed, which is the replication, and in what prune mode would remove: they are shadow runs.
+    """
+    return shared_settings(run.settings, "seed", "prune")
 
 
 def grouped(runs: Sequence[ShadowRun]) -> list[tuple[dict[str, Any], list[ShadowRun]]]:
-    """The runs by their settings, each group with its settings.
+    """Return the runs by their settings, each group with its settings.
 
     Raises:
         InputError: if a seed appears twice in a group, which would count one run as two.
     """
     groups: list[tuple[dict[str, Any], list[ShadowRun]]] = []
     for run in runs:
-        what = {name: value for name, value in run.settings.items() if name not in _MAY_DIFFER}
+        what = _settings(run)
         for settings, members in groups:
             if settings == what:
                 same = next((member for member in members if member.seed == run.seed), None)
@@ -51,7 +52,7 @@ def grouped(runs: Sequence[ShadowRun]) -> list[tuple[dict[str, Any], list[Shadow
 
 
 def evidence(runs: Sequence[ShadowRun], on_part: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Judge the runs, all together and by settings.
+    """Judge runs, all together and by settings.
 
     Args:
         runs: at least one.
@@ -68,7 +69,7 @@ def evidence(runs: Sequence[ShadowRun], on_part: Callable[[], None] = lambda: No
         raise InputError("runs must name at least one run folder; got none")
     groups = grouped(runs)
     strata = [next(i for i, (_, members) in enumerate(groups) if any(run is each for each in members)) for run in runs]
-    judged = {id(run): [breaks(run, rule) for rule in CERTIFICATES] for run in runs}
+    judged = {id(run): [as_json(judge(run, rule)) for rule in CERTIFICATES] for run in runs}
     on_part()
     gates = [{"run": run.name, **entry} for run in runs for found in judged[id(run)] for entry in found["gates"]]
     result: dict[str, Any] = {
@@ -94,7 +95,7 @@ def _run(run: ShadowRun) -> dict[str, Any]:
         "steps": run.steps,
         "gates": len(theta),
         "settled": float(np.mean(settled(theta))),
-        "settings": {name: value for name, value in run.settings.items() if name not in _MAY_DIFFER},
+        "settings": _settings(run),
         "made": run.made,
     }
 
@@ -119,32 +120,30 @@ def _tables(
 
 
 def _parts(runs: Sequence[ShadowRun]) -> dict[str, dict[Rule, list[Flagged]]]:
-    """What each rule did in each run, by kind: certificates first, then the plain thresholds."""
-    rules = (*CERTIFICATES, *(threshold(level) for level in LEVELS))
+    """Return the outcome of each rule in each run, by kind: certificates first, then the plain thresholds."""
+    rules = (*CERTIFICATES, *map(threshold, POOLED_THRESHOLDS))
     flags = [first_flags(run.history, run.warmup, rules) for run in runs]
     return {
         kind: {
-            rule: [flagged(run, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
+            rule: [flagged(run.history, run.warmup, flag[i], kind) for run, flag in zip(runs, flags, strict=True)]
             for i, rule in enumerate(rules)
-            if kind == "units" or not rule.units_only
+            if kind in rule.kinds
         }
-        for kind in ("units", "layers")
+        for kind in KINDS
     }
 
 
 def _breaks(judged: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The counts of all runs added up, by kind and certificate."""
-    rows = []
-    for i, rule in enumerate(CERTIFICATES):
-        for kind in ("units", "layers"):
-            if kind == "layers" and rule.units_only:
-                continue
-            rows.append({"kind": kind, "rule": rule.name, **_sum([run[i][kind] for run in judged])})
-    return rows
+    """Return the counts of all runs added up, by kind and certificate."""
+    return [
+        {"kind": kind, "rule": rule.name, **_sum([run[i][kind] for run in judged])}
+        for i, rule in enumerate(CERTIFICATES)
+        for kind in rule.kinds
+    ]
 
 
 def _sum(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Add nested counts."""
+    """Return the sum of nested counts."""
     return {
         name: _sum([part[name] for part in parts]) if isinstance(value, dict) else sum(part[name] for part in parts)
         for name, value in parts[0].items()

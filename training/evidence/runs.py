@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from training.certificates.history import open_history
+from training.engine.config import HOST_ONLY
 from training.engine.optimizer import cosine, effective_step, rate_of
 from training.errors import InputError
 from training.runtime.atomic_files import read_json
 
-__all__ = ["ShadowRun", "ode_time", "open_run", "run_name"]
+__all__ = ["KINDS", "ShadowRun", "ode_time", "of_kind", "open_run", "run_name", "shared_settings"]
+
+#: The kinds of gate, as results call them.
+KINDS = ("units", "layers")
 
 
 @dataclass(frozen=True)
 class ShadowRun:
-    """A run in which nothing was removed.
+    """A finished run in which nothing was removed.
 
     Attributes:
         name: what reports call it.
@@ -28,7 +33,7 @@ class ShadowRun:
         time: the ODE's time at each record, [step].
         steps: optimizer steps of the whole run.
         warmup: no rule flags before this step.
-        factor: safety factor that is contained in the history's couplings.
+        factor: safety factor contained in the history's bounds on η, > 0.
         decay: λ.
         rate: r.
         settings: config.json.
@@ -52,32 +57,60 @@ class ShadowRun:
         return int(self.settings["seed"])
 
     def values(self, name: str) -> np.ndarray:
-        """A column of the history in double precision, [step, gate]."""
+        """Return a column of the history in double precision. [step, gate]"""
         return np.asarray(self.history[name].values, dtype=np.float64)
+
+    def of_kind(self, kind: str) -> Bool[np.ndarray, " gate"]:
+        """Return which gates are of a kind."""
+        return of_kind(self.history, kind)
+
+
+def of_kind(history: xr.Dataset, kind: str) -> Bool[np.ndarray, " gate"]:
+    """Return which gates of a history are of a kind.
+
+    Args:
+        history: of a run.
+        kind: one of `KINDS`; layers are the gates of residual branches.
+    """
+    return history.is_branch.values == (kind == "layers")
 
 
 def ode_time(steps: np.ndarray, total: int, *, lr: float, momentum: float) -> np.ndarray:
-    """Time of the ODE at the records: lr/(1 − momentum) a step, with the cosine schedule.
+    """Return the ODE's time at the records: lr/(1 − momentum) a step, with the cosine schedule.
 
     A record is made before its own step moves anything: the record at step s has seen s − 1 steps.
 
     Args:
         steps: of the records, ≥ 1. [step]
         total: steps of the whole run, over which the schedule runs.
-        lr: at the start.
+        lr: learning rate of the weights at the start, > 0.
         momentum: in [0, 1).
     """
     each = [effective_step(lr, momentum) * cosine(step, total) for step in range(total)]
     return np.concatenate([[0.0], np.cumsum(each)])[np.asarray(steps) - 1]
 
 
+def shared_settings(settings: Mapping[str, Any], *apart: str) -> dict[str, Any]:
+    """Return the settings that runs must have in common to be put together: not where and how fast they were made.
+
+    Args:
+        settings: what a run's config.json holds.
+        apart: names of further settings in which the runs may differ, such as "seed".
+
+    Example:
+        >>> shared_settings({"nu": 0.5, "seed": 3, "device": "cpu"}, "seed")
+        {'nu': 0.5}
+    """
+    return {name: value for name, value in settings.items() if name not in (*HOST_ONLY, *apart)}
+
+
 def run_name(folder: Path) -> str:
-    """What reports call the run in a folder: with the folder above, which often names the settings."""
+    """Return the name of a run in reports: its folder and the folder above, which often names the settings."""
     return "/".join(folder.resolve().parts[-2:])
 
 
 def open_run(folder: Path) -> ShadowRun:
-    """Read a run folder.
+    """Return the shadow run that a run folder holds.
 
     Raises:
         InputError: unless it holds a finished shadow run with a record after its warm-up.
@@ -109,7 +142,7 @@ def open_run(folder: Path) -> ShadowRun:
 
 
 def _made(folder: Path) -> dict[str, Any]:
-    """Where the run comes from, as far as its folder says."""
+    """Return commit, data and machine of a run, as far as its folder says."""
     path = folder / "environment.json"
     known = read_json(path) if path.exists() else {}
     found = {name: known[name] for name in ("data", "machine") if name in known}

@@ -1,4 +1,7 @@
-"""Intervals: exact for shares, bootstrap over whole runs for everything that gates of one run have in common."""
+"""Means with their spread, exact intervals for shares, and bootstrap intervals over whole runs.
+
+The bootstrap serves what the gates of one run have in common.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,27 @@ from scipy.stats import beta
 
 from training.errors import InputError
 
-__all__ = ["LEVEL", "RESAMPLES", "bootstrap", "clopper_pearson"]
+__all__ = ["LEVEL", "RESAMPLES", "bootstrap", "clopper_pearson", "mean_and_deviation"]
 
-LEVEL = 0.95
-RESAMPLES = 2000
+LEVEL = 0.95  # of all intervals
+RESAMPLES = 2000  # draws of the bootstrap
 
 Part = TypeVar("Part")
 
 
+def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return the mean of the values, None for no value, and their sample standard deviation, None for fewer than two.
+
+    Example:
+        >>> mean_and_deviation([1.0, 3.0]), mean_and_deviation([2.0])
+        ((2.0, 1.4142135623730951), (2.0, None))
+    """
+    mean = float(np.mean(values)) if len(values) else None
+    return mean, float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def clopper_pearson(count: int, total: int, level: float = LEVEL) -> tuple[float, float] | None:
-    """The exact interval of a binomial share: it covers the true share with probability at least `level`.
+    """Return the exact interval of a binomial share, which covers the true share with probability at least `level`.
 
     The limits are the shares for which `count` or more, and `count` or fewer, successes have probability
     (1 − level)/2 (Clopper and Pearson, Biometrika 26, 1934), found as quantiles of the beta distribution. Trials are
@@ -61,7 +75,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """Percentile interval of a statistic, whole runs being drawn with replacement.
+    """Return the percentile interval of a statistic, whole runs being drawn with replacement.
 
     Gates of one run share its weights, data order and schedule: more gates are not more evidence of the same kind as
     more seeds, so that a run is drawn with all its gates or not at all.

@@ -1,23 +1,25 @@
-"""The pooled evidence as Markdown."""
+"""The pooled evidence as Markdown tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from training.evidence.pairs import spread
-from training.evidence.promises.breaks import VERDICTS
+from training.certificates.fates import ALIVE, DEAD
+from training.evidence.pairs import over_seeds
+from training.evidence.promises.decide import VERDICTS
+from training.runtime.text_tables import DASH, markdown_table, percent, plus_minus, whole, with_interval
 
-__all__ = ["CALIBRATION", "as_markdown", "number", "pair_lines", "seeds_of", "share", "table", "with_interval"]
+__all__ = ["CALIBRATION", "as_markdown", "pair_lines", "seeds_of"]
 
 
 def as_markdown(result: dict[str, Any]) -> str:
-    """All tables of a result of `training.evidence.result.evidence`."""
+    """Return all tables of a result of `training.evidence.result.evidence`."""
     runs = result["runs"]
     lines = ["# Evidence from shadow runs", ""]
-    lines += table(
+    lines += markdown_table(
         ["run", "seed", "steps", "gates", "settled"],
-        [[run["name"], run["seed"], run["steps"], run["gates"], share(run["settled"])] for run in runs],
+        [[run["name"], run["seed"], run["steps"], run["gates"], percent(run["settled"])] for run in runs],
     )
     lines += ["", f"Refutations: **{result['refutations']}**. {_HOW}", ""]
     if result.get("pairs"):
@@ -32,8 +34,8 @@ def as_markdown(result: dict[str, Any]) -> str:
 CALIBRATION = "### Headroom m"  # the tables before it are what a terminal shows
 
 _HOW = (
-    "Gates that ended between 0.02 and 0.98 are undecided, neither right nor wrong; one that came back from zero is "
-    "wrong wherever it ended. Shares: caught of the dead, wrong of the decided. Intervals [ ] are exact "
+    f"Gates that ended between {DEAD:g} and {ALIVE:g} are undecided, neither right nor wrong; one that came back from "
+    "zero is wrong wherever it ended. Shares: caught of the dead, wrong of the decided. Intervals [ ] are exact "
     "(Clopper–Pearson, 95%) with gates as trials; where there are several runs, those in ( ) are bootstrap intervals "
     "over whole runs, drawn within equal settings. Runs wrong: runs with at least one wrong flag, of those in which "
     "anything was decided, with the exact interval over runs. A gate that was dead before its rule spoke is caught, "
@@ -52,10 +54,10 @@ _PAIRED = (
 
 
 def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Rows of `training.evidence.pairs.pairs`: a table and what it means."""
+    """Return the table of the rows of `training.evidence.pairs.pairs`, and how to read it."""
     head = ["settings", "pruned by", "seeds", "shadow accuracy", "accuracy", "difference", "MACs left", "shadow's"]
     names = ("shadow_accuracy", "accuracy", "difference", "macs", "shadow_macs", "flops", "unlike", "premature")
-    body = table(
+    body = markdown_table(
         [*head, "training FLOPs", "unlike", "premature", "wall time"],
         [
             [
@@ -72,7 +74,10 @@ def pair_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _all_pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The differences of each network's and rule's pairs over settings, which were chosen: a spread and no interval."""
+    """Return the differences of each network's and rule's pairs over settings.
+
+    Settings were chosen and not drawn: their means have a standard deviation, but no interval.
+    """
     lines = []
     for network, rule in dict.fromkeys((row["settings"].get("network"), row["prune"]["rule"]) for row in rows):
         of = [
@@ -82,12 +87,12 @@ def _all_pairs(rows: Sequence[dict[str, Any]]) -> list[str]:
         ]
         if len(of) > 1:
             what = f"Difference over the {len(of)} settings of {network} pruned by “{rule}”"
-            lines += [f"{what}: {_mean(spread(of), False)} (mean ± standard deviation of the settings' means).", ""]
+            lines += [f"{what}: {_mean(over_seeds(of), False)} (mean ± standard deviation of the settings' means).", ""]
     return lines
 
 
 def _short(settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """Network, ν and α where they tell the rows' settings apart, else all settings that do."""
+    """Return network, ν and α where they tell the rows' settings apart, else all settings that do."""
 
     def name(of: dict[str, Any]) -> str:
         return f"{of.get('network')}, ν = {of.get('nu')}, α = {of.get('alpha')}"
@@ -98,7 +103,7 @@ def _short(settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
 
 
 def seeds_of(seeds: Sequence[int]) -> str:
-    """Their numbers, neighbours joined.
+    """Return the numbers of the seeds, neighbours joined.
 
     Example:
         >>> seeds_of([0, 1, 2, 5])
@@ -113,15 +118,10 @@ def seeds_of(seeds: Sequence[int]) -> str:
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
-def _mean(spread: dict[str, Any], interval: bool) -> str:
-    """Mean ± standard deviation of a share, in per cent."""
-    text = f"{100 * spread['mean']:.1f}"
-    if spread["deviation"] is not None:
-        text += f" ± {100 * spread['deviation']:.1f}"
-    if interval and spread["interval"] is not None:
-        low, high = (100 * limit for limit in spread["interval"])
-        text += f" [{low:.1f}, {high:.1f}]"
-    return text
+def _mean(of: dict[str, Any], interval: bool) -> str:
+    """Return mean ± standard deviation of a share, in per cent, with the interval where it is asked for."""
+    text = plus_minus(of["mean"], of["deviation"], 1, factor=100)
+    return with_interval(text, of["interval"], lambda limit: f"{100 * limit:.1f}") if interval else text
 
 
 def _group(title: str, group: dict[str, Any]) -> list[str]:
@@ -161,10 +161,10 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
 
 def _rules(rows: Sequence[dict[str, Any]]) -> list[str]:
     head = ["kind", "rule", *_JUDGED, "longest", "best threshold (lead)", "ratio (limit)"]
-    return table(
+    return markdown_table(
         head,
         [
-            [row["kind"], row["rule"], *_counts(row), *_lead(row), number(row["longest_lead"]), *_rival(row)]
+            [row["kind"], row["rule"], *_counts(row), *_lead(row), whole(row["longest_lead"]), *_rival(row)]
             for row in rows
         ],
     )
@@ -179,7 +179,9 @@ _JUDGED = (
 
 def _escape(rows: Sequence[dict[str, Any]]) -> list[str]:
     head = ["kind", "δ", *_JUDGED, "best threshold (lead)", "ratio (limit)"]
-    return table(head, [[row["kind"], f"{row['risk']:g}", *_counts(row), *_lead(row), *_rival(row)] for row in rows])
+    return markdown_table(
+        head, [[row["kind"], f"{row['risk']:g}", *_counts(row), *_lead(row), *_rival(row)] for row in rows]
+    )
 
 
 def _counts(row: dict[str, Any]) -> list[Any]:
@@ -190,38 +192,37 @@ def _counts(row: dict[str, Any]) -> list[Any]:
         _both(row, "caught"),
         row["wrong"],
         _both(row, "wrong"),
-        with_interval(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], share),
+        with_interval(f"{row['runs_wrong']} of {row['runs']}", row["runs_wrong_interval"], percent),
         f"{row['undecided']} ({row['leaning']})",
     ]
 
 
 def _both(row: dict[str, Any], what: str) -> str:
-    """A share with its exact interval and the one over runs."""
-    text = with_interval(share(row[f"{what}_share"]), row[f"{what}_interval"], share)
-    over = row[f"{what}_interval_over_runs"]
-    return text if over is None else f"{text} ({share(over[0])}, {share(over[1])})"
+    """Return a share with its exact interval and the one over runs."""
+    text = with_interval(percent(row[f"{what}_share"]), row[f"{what}_interval"], percent)
+    return with_interval(text, row[f"{what}_interval_over_runs"], percent, "()")
 
 
 def _lead(row: dict[str, Any]) -> list[str]:
     quartiles = row["lead_quartiles"]
     return [
-        with_interval(number(row["lead"]), row["lead_interval_over_runs"], number, "()"),
-        "–" if quartiles is None else " to ".join(map(number, quartiles)),
+        with_interval(whole(row["lead"]), row["lead_interval_over_runs"], whole, "()"),
+        DASH if quartiles is None else " to ".join(map(whole, quartiles)),
     ]
 
 
 def _rival(row: dict[str, Any]) -> list[str]:
     rival = row["best_threshold"]
     if rival is None:
-        return ["–", "–"]
-    ratio, limit = ("–" if value is None else f"{value:.1f}" for value in (rival["lead_ratio"], rival["ratio_limit"]))
-    return [f"{rival['rule']} ({number(rival['lead'])})", f"{ratio} ({limit})"]
+        return [DASH, DASH]
+    ratio, limit = (DASH if value is None else f"{value:.1f}" for value in (rival["lead_ratio"], rival["ratio_limit"]))
+    return [f"{rival['rule']} ({whole(rival['lead'])})", f"{ratio} ({limit})"]
 
 
 def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
     head = ["kind", "rule", "flagged", "withdrawn", "any broke", "beyond the ODE: step", "drift", "caught", "excusable"]
     head += ["wrong", *VERDICTS]
-    return table(
+    return markdown_table(
         head,
         [
             [
@@ -242,7 +243,7 @@ def _breaks(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _calibration(rows: Sequence[dict[str, Any]]) -> list[str]:
     ordered = sorted(rows, key=lambda row: (row["kind"] == "layers", row["rule"], row["headroom"]))
-    return table(
+    return markdown_table(
         ["kind", "rule", "m", *_JUDGED],
         [[row["kind"], row["rule"], f"{row['headroom']:g}", *_counts(row), *_lead(row)] for row in ordered],
     )
@@ -252,18 +253,18 @@ def _choices(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     head = ["kind", "coupling", "intervals", "m", "flagged", "caught of the dead", "wrong", "wrong of the decided"]
-    body = table(
+    body = markdown_table(
         [*head, "undecided above ½, of the flagged", "median lead"],
         [
             [
                 *(row[name] for name in ("kind", "coupling", "records")),
                 f"{row['headroom']:g}",
                 row["flagged"],
-                share(row["caught_share"]),
+                percent(row["caught_share"]),
                 row["wrong"],
-                share(row["wrong_share"]),
-                share(row["leaning_share"]),
-                number(row["lead"]),
+                percent(row["wrong_share"]),
+                percent(row["leaning_share"]),
+                whole(row["lead"]),
             ]
             for row in sorted(rows, key=lambda row: row["kind"] == "layers")
         ],
@@ -277,7 +278,7 @@ def _growth(rows: Sequence[dict[str, Any]]) -> list[str]:
         return ["No record after the warm-up has a later one."]
     quantiles, beyond = list(rows[0]["quantiles"]), list(rows[0]["beyond"])
     head = ["kind", "coupling", "age", "gates × records", *(f"{float(q):.0%}" for q in quantiles)]
-    return table(
+    return markdown_table(
         [*head, *(f"share > {m}" for m in beyond)],
         [
             [
@@ -286,7 +287,7 @@ def _growth(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"{row['from']:.0%} to {row['to']:.0%}",
                 row["count"],
                 *("∞" if row["quantiles"][q] is None else f"{row['quantiles'][q]:.2f}" for q in quantiles),
-                *(share(row["beyond"][m]) for m in beyond),
+                *(percent(row["beyond"][m]) for m in beyond),
             ]
             for row in rows
         ],
@@ -294,7 +295,7 @@ def _growth(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _told_apart(settings: dict[str, Any], groups: Sequence[dict[str, Any]]) -> str:
-    """The settings that are not the same in all groups."""
+    """Return the settings of a group that are not the same in all groups."""
     flat = [_flat(group["settings"]) for group in groups]
     own = _flat(settings)
     return ", ".join(
@@ -308,26 +309,3 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
         inner = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
         flat |= inner
     return flat
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """A Markdown table, line by line."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-
-
-def share(value: float | None) -> str:
-    """In per cent."""
-    return "–" if value is None else f"{100 * value:.1f}%"
-
-
-def number(value: float | None) -> str:
-    """Rounded to a whole one."""
-    return "–" if value is None else f"{value:.0f}"
-
-
-def with_interval(value: str, interval: Sequence[float] | None, show: Any, brackets: str = "[]") -> str:
-    """A value with its interval, each limit shown by `show`; bare where there is none."""
-    if interval is None or value == "–":
-        return value
-    return f"{value} {brackets[0]}{show(interval[0])}, {show(interval[1])}{brackets[1]}"

@@ -1,24 +1,26 @@
-"""A run's verdict: how many gates were certified, and how many of these promises held."""
+"""The verdict on a run: how many gates were certified, and how many of these certificates held."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Verdict", "verdict"]
+from training.evidence.runs import KINDS
+
+__all__ = ["RunVerdict", "run_verdict"]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Counts over units and layers together.
+class RunVerdict:
+    """The numbers of gates, units and layers together, that a certificate spoke about.
 
     Attributes:
-        gates: there were at first.
-        rule: that prunes, or would: units by it, layers by the half-plane where it does not speak about them.
-        certified: gates that it flagged; in a prune run, gates removed, those that go along included.
+        gates: at the start of the run.
+        rule: that prunes, or would; layers are decided by the half-plane where the rule is about units only.
+        certified: flagged by the rule; in a prune run removed, those that went along with a branch included.
         held: of them dead at the end without having come back; None in a prune run, where what left cannot be judged.
-        wrong: came back or ended alive; None in a prune run.
-        undecided: neither; None in a prune run.
+        wrong: of them back from zero or alive at the end; None in a prune run.
+        undecided: of them neither; None in a prune run.
     """
 
     gates: int
@@ -30,7 +32,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The counts in words."""
+        """The numbers in a sentence."""
         if self.held is None:
             return (
                 f"{self.certified} of {self.gates} gates were certified by the rule “{self.rule}”, or lay in a branch "
@@ -42,23 +44,23 @@ class Verdict:
         )
 
 
-def verdict(result: dict[str, Any], gates: int) -> Verdict:
-    """The verdict on a finished run.
+def run_verdict(result: dict[str, Any], gates: int) -> RunVerdict:
+    """Return the verdict on a finished run.
 
     Args:
         result: what its table.json holds.
-        gates: there were at first.
+        gates: their number at the start of the run.
     """
     rule = result["settings"].get("prune", {}).get("rule", "bilinear")
     if result.get("mode") == "prune":
         left = result["gated"]["units_left"] + result["gated"]["layers_left"]
-        return Verdict(gates, rule, gates - left)
-    rows = [_row(result[kind], rule) for kind in ("units", "layers")]
+        return RunVerdict(gates, rule, gates - left)
+    rows = [_row(result[kind], rule) for kind in KINDS]
     counts = (sum(row[name] for row in rows) for name in ("flagged", "caught", "wrong", "undecided"))
-    return Verdict(gates, rule, *counts)
+    return RunVerdict(gates, rule, *counts)
 
 
 def _row(rows: list[dict[str, Any]], rule: str) -> dict[str, Any]:
-    """The rule's line of a table, or the half-plane's where the rule does not speak about these gates."""
+    """Return the rule's line of a table, or the half-plane's where the rule is not about these gates."""
     named = {row["rule"]: row for row in rows}
     return named[rule] if rule in named else named["half-plane"]

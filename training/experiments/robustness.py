@@ -1,4 +1,4 @@
-"""Does the final size depend on the seed and on the size one starts with? One system that should not, and others.
+"""Does the final size depend on the seed and on the size one starts with? One method that should not, and others.
 
 "… consistent pruning levels and prediction accuracy regardless of weight initialization or the size of the starting
 network" (arXiv 2205.04650, abstract) is tried: the same network is trained from several seeds and at several starting
@@ -19,14 +19,15 @@ from typing import Any, TypeAlias
 
 import torch
 
+from training.certificates.fates import settled
 from training.data.data_sets import load
+from training.engine.callbacks import Callback
 from training.engine.config import RunConfig, preset, to_json
-from training.engine.loop import Hooks
 from training.errors import InputError
-from training.experiments.robustness_spread import as_markdown, spread
+from training.experiments.robustness_spread import as_markdown, by_method
 from training.gating.network_structure import structure_of
+from training.methods.base import MethodSettings, training_run
 from training.methods.parsimonious import Parsimonious
-from training.methods.system import System, training_with
 from training.methods.unpruned import Unpruned
 from training.methods.while_training import WhileTraining
 from training.runtime.atomic_files import read_json, write_atomically, write_json
@@ -36,7 +37,7 @@ from training.runtime.progress import Progress
 
 __all__ = ["Robustness", "measure", "one_run"]
 
-#: System, scale of the starting width, seed.
+#: MethodSettings, scale of the starting width, seed.
 _Run: TypeAlias = tuple[str, float, int]
 
 
@@ -86,16 +87,16 @@ class Robustness:
         for scale in self.scales:
             if not 0 < scale < float("inf") or round(scale * self.width) < 1:
                 raise InputError(f"scales must be > 0 and finite, and scale × width ≥ 1; got {scale} × {self.width}")
-        self.systems()
+        self.methods()
         self.config(self.scales[0], self.seed)
 
-    def systems(self) -> dict[str, System]:
-        """What is compared, by name."""
-        chosen: list[System] = [Parsimonious(cost=self.cost), WhileTraining(ratio=self.ratio), Unpruned()]
-        return {system.name: system for system in chosen}
+    def methods(self) -> dict[str, MethodSettings]:
+        """Return what is compared, by name."""
+        chosen: list[MethodSettings] = [Parsimonious(cost=self.cost), WhileTraining(ratio=self.ratio), Unpruned()]
+        return {method.name: method for method in chosen}
 
     def config(self, scale: float, seed: int) -> RunConfig:
-        """Settings of one run, before a system adds to them."""
+        """Settings of one run, before a method adds to them."""
         return replace(
             preset(self.preset),
             network=self.network,
@@ -111,13 +112,13 @@ def measure(chosen: Robustness) -> dict[str, Any]:
     """Make the runs that are missing, then write the result and its table.
 
     Raises:
-        InputError: for a network that a system cannot handle, or a folder that holds runs of other settings.
+        InputError: for a network that a method cannot handle, or a folder that holds runs of other settings.
     """
     wanted = [
         (name, scale, chosen.seed + i)
         for i in range(chosen.seeds)
         for scale in chosen.scales
-        for name in chosen.systems()
+        for name in chosen.methods()
     ]
     _check(chosen)
     missing = [run for run in wanted if read_json(_file(chosen, *run)) is None]
@@ -127,7 +128,7 @@ def measure(chosen: Robustness) -> dict[str, Any]:
         "settings": _settings(chosen) | {"scales": list(chosen.scales), "seeds": chosen.seeds, "seed": chosen.seed},
         "data": rows[0]["data"],
         "log_gamma": rows[0]["log_gamma"],
-        "spread": spread(rows),
+        "spread": by_method(rows),
         "runs": rows,
         "made": environment(),
     }
@@ -139,28 +140,26 @@ def measure(chosen: Robustness) -> dict[str, Any]:
 
 
 def one_run(chosen: Robustness, name: str, scale: float, seed: int) -> dict[str, Any]:
-    """One run's final size and accuracy, as JSON holds them.
+    """Make one run and return its final size and accuracy, as JSON holds them.
 
     Args:
         chosen: settings.
-        name: of the system.
+        name: of the method.
         scale: of the starting width.
         seed: of the run.
     """
     torch.set_num_threads(1)
     config = chosen.config(scale, seed)
     source = load(config.data, config.data_folder)
-    training = training_with(chosen.systems()[name], config, source)
+    training = training_run(chosen.methods()[name], config, source)
     full = structure_of(training.network, source.shape)
     with Progress(f"{name} ×{scale:g} seed {seed}", training.steps, quiet=True) as progress:
-        trained = training.run(progress, Hooks())
+        trained = training.run(progress, Callback())
     counts: dict[str, Any] = {"macs": full.total_macs, "parameters": full.total_parameters}
     counts |= {"units_on": sum(full.units.values()), "units_left": sum(full.units.values())}
-    undecided = 0
-    if training.learner is not None:
-        counts |= training.learner.counts()
-        theta = training.learner.gates.theta
-        undecided = int(((theta > 0.02) & (theta < 0.98)).sum())
+    counts |= training.method.counts()
+    gates = training.method.gates
+    undecided = int((~settled(gates.theta.detach().numpy())).sum()) if gates is not None else 0
     return {
         "system": name,
         "scale": scale,
@@ -181,7 +180,7 @@ def one_run(chosen: Robustness, name: str, scale: float, seed: int) -> dict[str,
 
 
 def _settings(chosen: Robustness) -> dict[str, Any]:
-    """All that shapes a run but its system, width and seed."""
+    """All that shapes a run but its method, width and seed."""
     common = to_json(chosen.config(1.0, 0))
     return {"cost": chosen.cost, "ratio": chosen.ratio, "width": chosen.width, "run": common}
 
@@ -190,8 +189,8 @@ def _check(chosen: Robustness) -> None:
     """Look at everything that can be wrong before anything is trained."""
     source = load(chosen.config(1.0, 0).data, chosen.config(1.0, 0).data_folder)
     for scale in chosen.scales:
-        for system in chosen.systems().values():
-            training_with(system, chosen.config(scale, chosen.seed), source)
+        for method in chosen.methods().values():
+            training_run(method, chosen.config(scale, chosen.seed), source)
     chosen.runs.mkdir(parents=True, exist_ok=True)
     known, own = read_json(chosen.runs / "config.json"), json.loads(json.dumps(_settings(chosen)))
     if known is not None and known != own:

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from training.evidence.statistics import LEVEL, bootstrap
-from training.evidence.tables import table
+from training.certificates.fates import ALIVE, DEAD
+from training.evidence.statistics import LEVEL, bootstrap, mean_and_deviation
+from training.runtime.text_tables import DASH, markdown_table, plus_minus
 
-__all__ = ["QUANTITIES", "as_markdown", "exponent", "powers", "sizes", "spread"]
+__all__ = ["QUANTITIES", "as_markdown", "by_method", "exponent", "powers", "sizes"]
 
 #: What is measured at the end of a run.
 QUANTITIES = ("units", "macs", "parameters", "accuracy")
 
 
 def exponent(rows: Sequence[Mapping[str, Any]], quantity: str) -> float | None:
-    """p in quantity ∝ (units at the start)^p, by least squares of the logarithms: 0 where the start does not matter.
+    """Return p in quantity ∝ (units at the start)^p, by least squares of the logarithms: 0: no influence.
 
     Args:
         rows: of runs.
@@ -37,14 +38,14 @@ def exponent(rows: Sequence[Mapping[str, Any]], quantity: str) -> float | None:
     return float(np.polyfit(start, np.log([row[quantity] for row in rows]), 1)[0])
 
 
-def spread(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each system: mean and standard deviation over seeds at each width, and the exponents over widths.
+def by_method(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each method mean and standard deviation over seeds at each width, and the exponents over widths.
 
     Args:
         rows: of runs, at least one; see `training.experiments.robustness.one_run`.
 
     Returns:
-        For each system, in the order of the rows: `widths`, an entry a starting width with the number of runs n and,
+        For each method, in the order of the rows: `widths`, an entry a starting width with the number of runs n and,
         for each of `QUANTITIES`, (mean, standard deviation; None for one run); and `exponents`, for each quantity
         (p, low, high), the limits by bootstrap over seeds.
     """
@@ -64,14 +65,12 @@ def spread(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _width(rows: Sequence[Mapping[str, Any]], scale: float) -> dict[str, Any]:
     at = [row for row in rows if row["scale"] == scale]
-    values = {quantity: [row[quantity] for row in at] for quantity in QUANTITIES}
-    deviation = {name: float(np.std(each, ddof=1)) if len(at) > 1 else None for name, each in values.items()}
     return {
         "scale": scale,
         "n": len(at),
         "units_start": at[0]["units_start"],
         "undecided": sum(row["undecided"] for row in at),
-        **{name: (float(np.mean(each)), deviation[name]) for name, each in values.items()},
+        **{quantity: mean_and_deviation([row[quantity] for row in at]) for quantity in QUANTITIES},
     }
 
 
@@ -84,17 +83,18 @@ def _exponent(by_seed: Sequence[Sequence[Mapping[str, Any]]], quantity: str) -> 
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """The table of a result of `training.experiments.robustness.measure`."""
+    """Return the table of a result of `training.experiments.robustness.measure`."""
     settings = result["settings"]
     run = settings["run"]
     lines = [
         f"Robustness: {run['network']} on {result['data']}, {run['epochs']} epochs, last epoch, mean ± standard "
         f"deviation over seeds. Price of a unit {settings['cost']:g} nats (ln γ = {result['log_gamma']:.1f}), ratio "
-        f"{settings['ratio']:g}. Sizes are those of the deterministic network; undecided gates: 0.02 < θ < 0.98.",
+        f"{settings['ratio']:g}. Sizes are those of the deterministic network; undecided gates: "
+        f"{DEAD:g} < θ < {ALIVE:g}.",
         "",
     ]
     head, *rows = sizes(result)
-    lines += table(head, rows)
+    lines += markdown_table(head, rows)
     lines += [
         "",
         f"Size at the end ∝ (units at the start)^p; p with {100 * LEVEL:g}% limits, seeds drawn anew. 0: the start "
@@ -102,12 +102,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "",
     ]
     head, *rows = powers(result)
-    lines += table(head, rows)
+    lines += markdown_table(head, rows)
     return "\n".join(lines) + "\n"
 
 
 def sizes(result: Mapping[str, Any]) -> list[list[str]]:
-    """Headings, then a row a system and starting width: mean ± standard deviation of what it ends with."""
+    """Return headings, then a row a method and starting width: mean ± standard deviation of what it ends with."""
     rows = [["system", "start ×width (units)", "runs", "units", "MACs", "parameters", "accuracy, %", "undecided gates"]]
     for each in result["spread"]:
         for at in each["widths"]:
@@ -118,7 +118,7 @@ def sizes(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def powers(result: Mapping[str, Any]) -> list[list[str]]:
-    """Headings, then a row a system: the exponents over the starting units, with limits."""
+    """Return headings, then a row a method: the exponents over the starting units, with limits."""
     rows = [["system", "p of units", "p of MACs", "p of parameters"]]
     for each in result["spread"]:
         rows.append([each["system"], *(_power(each["exponents"][quantity]) for quantity in QUANTITIES[:3])])
@@ -128,12 +128,11 @@ def powers(result: Mapping[str, Any]) -> list[list[str]]:
 def _pair(value: Sequence[float | None], factor: float, digits: int) -> str:
     mean, deviation = value
     assert mean is not None
-    text = f"{factor * mean:,.{digits}f}"
-    return text if deviation is None else f"{text} ± {factor * deviation:,.{digits}f}"
+    return plus_minus(mean, deviation, digits, factor, separator=",")
 
 
 def _power(value: Sequence[float | None]) -> str:
     power, low, high = value
     if power is None:
-        return "–"
+        return DASH
     return f"{power:.2f}" if low is None else f"{power:.2f} [{low:.2f}, {high:.2f}]"

@@ -8,8 +8,6 @@ alone writes, prints and draws.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,20 +15,19 @@ from typing import Any
 
 import torch
 
-from training.certificates.history import open_history
 from training.data.data_sets import Source, load
 from training.engine.build import check_length, network_of
+from training.engine.callbacks import Follower
 from training.engine.config import RunConfig, from_json, to_json
-from training.engine.follower import Follower
-from training.engine.journal import Journal
-from training.engine.listeners import Listeners
-from training.engine.live_view import LiveView
-from training.engine.loop import Trained, Training
+from training.engine.gate_learner import GateLearner
+from training.engine.in_folder import train_in_folder
+from training.engine.loop import Training
+from training.engine.method import NoPruning
 from training.engine.optimizer import weight_optimizer
+from training.engine.position import Trained
 from training.errors import InputError
-from training.evidence.audit import audit
+from training.experiments.run_result import draw_gate_paths, gated_result
 from training.gating.gates import Gates
-from training.reports.gate_paths import gate_paths
 from training.reports.text import print_result, report
 from training.runtime.atomic_files import write_atomically
 from training.runtime.environment import environment
@@ -71,7 +68,7 @@ def resume(path: Path, draw: bool = True) -> Path | None:
     interruption. A finished run is left as it is, its table printed. The number of processes may be another one.
 
     Raises:
-        InputError: for a folder without a run, with those of many seeds or of another system, a run at which another
+        InputError: for a folder without a run, with those of many seeds or of another method, a run at which another
             process works, or data that have changed.
     """
     config = from_json(settings_in(path))
@@ -97,7 +94,7 @@ def resume(path: Path, draw: bool = True) -> Path | None:
 
 
 def checked(config: RunConfig, ranks: Ranks = ALONE) -> Source:
-    """The data set, after a look at all settings.
+    """Look at all settings, and return the data set.
 
     Raises:
         InputError: for the first that is wrong.
@@ -120,14 +117,14 @@ def _complete(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Rank
     missing = _missing(config, result)
     ranks.broadcast(missing)
     if "gated" in missing:
-        result = _gated_result(config, dataset, folder, ranks)
+        result = gated_result(config, *_train(config, dataset, folder, ranks, "gated"), dataset.provenance, folder)
         _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
     if "ungated" in missing:
         result["ungated"] = asdict(_train(config, dataset, folder, ranks, "ungated")[1])
         _write(folder, result)
     print_result(result)  # before the figure: should it fail, the table has been seen
     if draw and missing:
-        _draw(folder.path)
+        draw_gate_paths(folder.path)
     return folder.path
 
 
@@ -144,55 +141,24 @@ def _write(folder: RunFolder, result: dict[str, Any]) -> None:
 def _train(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks, name: str) -> tuple[Training, Trained]:
     """Train the gated or the ungated network, from its last checkpoint if there is one."""
     training = _training(config, dataset, ranks, name)
-    view = LiveView(training)
-    with Progress(name, training.steps) as progress, Journal(folder, name, training, progress) as journal:
-        progress.show(view)
-        return training, training.run(progress, Listeners(journal, view))
+    return training, train_in_folder(training, folder, name, label=name)
 
 
 def _train_along(config: RunConfig, dataset: Source, ranks: Ranks) -> None:
-    """What `_complete` is in the other processes."""
+    """Train as `_complete` does, in the other processes."""
     for name in ranks.broadcast(None):
         training = _training(config, dataset, ranks, name)
-        with Progress(name, training.steps, quiet=True) as progress, Follower(training) as follower:
-            training.run(progress, follower)
+        with Progress(name, training.steps, quiet=True) as progress:
+            training.run(progress, Follower(training))
 
 
 def _training(config: RunConfig, dataset: Source, ranks: Ranks, name: str) -> Training:
     here = replace(config, device=str(ranks.device))
-    return Training(here, network_of(here, dataset), dataset, name == "gated", ranks=ranks)
-
-
-def _gated_result(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
-    training, trained = _train(config, dataset, folder, ranks, "gated")
-    assert training.learner is not None
-    history = open_history(folder.path / "gates.zarr").load()
-    folder.json("gate_paths.json", gate_paths(history, config.tracker.warmup))
-    result = {
-        "preset": config.preset,
-        "mode": config.mode,
-        "data": dataset.provenance,
-        "seed": config.seed,
-        "epochs": config.epochs,
-        "steps": trained.steps,
-        "warmup": config.tracker.warmup,
-        "settings": to_json(config),
-        "gated": asdict(trained) | training.learner.counts(),
-        "command": folder.read("environment.json")["command"],
-    }
-    if config.mode == "shadow":
-        tables = audit(history, config.tracker.warmup)
-        result |= {kind: [asdict(row) for row in rows] for kind, rows in tables.items()}
-    return result
+    make_method = GateLearner if name == "gated" else NoPruning
+    return Training(here, network_of(here, dataset), dataset, make_method, ranks=ranks)
 
 
 def default_folder(config: RunConfig) -> Path:
-    """runs/PRESET-seedSEED-TIME, or runs/PRESET-seedsFIRST-LAST-TIME."""
+    """Return runs/PRESET-seedSEED-TIME, or runs/PRESET-seedsFIRST-LAST-TIME."""
     seeds = f"seeds{config.seed}-{config.seed + config.seeds - 1}" if config.seeds > 1 else f"seed{config.seed}"
     return Path("runs") / f"{config.preset}-{seeds}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-def _draw(folder: Path) -> None:
-    """Ask `figures` for the run's picture: through its command, since training imports nothing of figures."""
-    if subprocess.run([sys.executable, "-m", "figures", "gate_paths", "--run", str(folder)]).returncode:
-        raise InputError(f"run {folder} is complete, but its figure could not be drawn (see above)")

@@ -20,4 +20,4 @@ def require_packages() -> None:
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise InputError(f"export needs {', '.join(missing)}: in a clone, pip install -e '.[export]'")
+        raise InputError(f"export needs {', '.join(missing)}: pip install -e '.[export]' in the clone")

@@ -1,1 +1,1 @@
-"""The pruning systems that can be compared, one file or folder each; `training.methods.registry` lists them."""
+"""The pruning methods that can be compared, one file or folder each; `training.methods.registry` lists them."""

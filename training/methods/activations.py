@@ -1,4 +1,4 @@
-"""What units do on real images: their activations as the layers behind them read them.
+"""Activations of units on real images, as the layers behind them read them.
 
 Read at the consumers' inputs, behind normalisation, activation, pooling and flattening: so for every network that can
 be gated. The network is in evaluation mode, nothing in it changes, and the random streams of training are not touched.
@@ -31,7 +31,7 @@ def fixed_images(source: Source, count: int, seed: int) -> tuple[Float[Tensor, "
 
 @torch.no_grad()
 def activations(network: nn.Module, gates: Gates, images: Float[Tensor, "image c h w"]) -> list[Tensor]:
-    """Mean activation of every unit on every image, over the positions at which it is read: per group [image, unit].
+    """Return each unit's mean activation on each image, over the positions where it is read: per group [image, unit].
 
     Args:
         network: gated; left as it was, masks taken away.

@@ -1,7 +1,7 @@
-"""Train, prune once, retrain: what all systems that start from a trained network have in common.
+"""Train, prune once, retrain: what all methods that start from a trained network have in common.
 
 The run has two phases. The first is training without pruning, step for step (so its end is the trained network of a run
-without pruning, of the same seed and as many epochs). Then the system's choice leaves at once, and the second phase
+without pruning, of the same seed and as many epochs). Then the method's choice leaves at once, and the second phase
 trains what is left, with a cosine schedule of its own.
 """
 
@@ -16,8 +16,9 @@ from jaxtyping import Bool
 from training.data.data_sets import batch_count
 from training.data.source import Source
 from training.engine.config import RunConfig
-from training.engine.method import Method, RunContext
+from training.engine.method import RunContext
 from training.engine.optimizer import cosine
+from training.engine.pruning_method import PruningMethod
 from training.errors import InputError
 
 __all__ = ["AfterTraining", "PrunesOnce"]
@@ -44,37 +45,38 @@ class AfterTraining:
         if not 0 < self.peak <= 1:
             raise InputError(f"peak must be in (0, 1]; got {self.peak}")
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """With the epochs of the second phase."""
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings with the epochs of the second phase."""
         return replace(config, epochs=config.epochs + self.retrain)
 
 
-class PrunesOnce(Method):
+class PrunesOnce(PruningMethod):
     """Prunes between the phases.
 
     Args:
-        setting: of a run whose epochs are those of both phases.
+        context: of a run whose epochs are those of both phases.
         phases: settings.
     """
 
-    def __init__(self, setting: RunContext, phases: AfterTraining) -> None:
-        config, network, optimizer, source, ranks = setting
-        super().__init__(config, network, optimizer, source.shape, ranks)
-        self.source, self.phases = source, phases
-        self._border = batch_count(source, config.batch) * (config.epochs - phases.retrain)
+    def __init__(self, context: RunContext, phases: AfterTraining) -> None:
+        super().__init__(context)
+        self.phases = phases
+        self._border = batch_count(self.source, self.config.batch) * (self.config.epochs - phases.retrain)
         if self._border < 1:
-            raise InputError(f"epochs must be more than the {phases.retrain} of retraining; got {config.epochs} in all")
+            raise InputError(
+                f"epochs must be more than the {phases.retrain} of retraining; got {self.config.epochs} in all"
+            )
 
-    def factor(self, step: int, steps: int) -> float:
-        """A cosine over each phase."""
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return a cosine over each phase."""
         if step < self._border:
             return cosine(step, self._border)
         return self.phases.peak * cosine(step - self._border, steps - self._border)
 
-    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
-        """All at once, between the phases."""
+    def select_removals(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        """Return everything that goes, at once, between the phases."""
         return self.choose() if step == self._border else None
 
     @abstractmethod
     def choose(self) -> Bool[np.ndarray, " gate"]:
-        """Which gates of the trained network leave."""
+        """Return which gates of the trained network leave."""

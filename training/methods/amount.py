@@ -1,6 +1,6 @@
-"""How much goes: how many units of each group a ratio or a FLOPs target removes, and in what steps.
+"""Amounts: how many units of each group a ratio or a FLOPs target removes, and in what steps.
 
-A ratio takes the same share of every group, rounded to the nearest whole unit. (The abstracts of the systems that name
+A ratio takes the same share of every group, rounded to the nearest whole unit. (The abstracts of the methods that name
 a ratio do not say how it is spread over layers; this is the project's reading.)
 """
 
@@ -26,7 +26,7 @@ __all__ = [
     "removed_by",
 ]
 
-#: How far from a target of multiply–accumulates a network may end, relative to the target: for every system.
+#: How far from a target of multiply–accumulates a network may end, relative to the target: for every method.
 TOLERANCE = 0.02
 
 
@@ -41,7 +41,7 @@ def check_fraction(name: str, value: float) -> None:
 
 
 def removed_at(ratio: float, structure: Structure) -> Int[np.ndarray, " group"]:
-    """How many units of each group go at a ratio: the nearest whole number, half a unit upwards.
+    """Return how many units of each group go at a ratio: the nearest whole number, half a unit upwards.
 
     Args:
         ratio: share of the units, in (0, 1).
@@ -73,7 +73,7 @@ def removed_at(ratio: float, structure: Structure) -> Int[np.ndarray, " group"]:
 
 
 def removed_by(event: int, events: int, removed: Sequence[int] | np.ndarray) -> Int[np.ndarray, " group"]:
-    """How many units of each group are gone after some of the removals: in equal steps, all after the last.
+    """Return how many units of each group are gone after some of the removals: in equal steps, all after the last.
 
     Args:
         event: removals done, 0 to `events`.
@@ -88,7 +88,7 @@ def removed_by(event: int, events: int, removed: Sequence[int] | np.ndarray) -> 
 
 
 def macs_without(removed: Sequence[int] | np.ndarray, structure: Structure) -> int:
-    """Multiply–accumulates once so many units of each group are gone, by the structure's polynomial."""
+    """Return multiply–accumulates once so many units of each group are gone, by the structure's polynomial."""
     theta = np.ones(structure.gates)
     for where, gone in zip(structure.unit_slices.values(), removed, strict=True):
         theta[where.start : where.start + int(gone)] = 0
@@ -96,7 +96,7 @@ def macs_without(removed: Sequence[int] | np.ndarray, structure: Structure) -> i
 
 
 def off_target(share: float, structure: Structure) -> float:
-    """How far a network is from its target of multiply–accumulates, relative to it; above 0: it has more.
+    """Return how far a network is from its target of multiply–accumulates, relative to it; above 0: it has more.
 
     Args:
         share: of the full network's, > 0.
@@ -125,7 +125,7 @@ def missed(share: float, structure: Structure, tolerance: float) -> str:
 
 
 def ratio_for_macs(share: float, structure: Structure, tolerance: float = TOLERANCE) -> float:
-    """The ratio at which the network keeps a share of its multiply–accumulates, as nearly as whole units allow.
+    """Return the ratio at which the network keeps a share of its multiply–accumulates, as nearly as whole units allow.
 
     Args:
         share: of the full network's, in (0, 1).

@@ -1,6 +1,6 @@
-"""Our own system: gates on units and layers, removed while training once a certificate says that they stay off.
+"""Our own method: gates on units and layers, removed while training once a certificate says that they stay off.
 
-This is `python -m training validate --mode prune` (`training.engine.gate_learner`), as one system among others.
+This is `python -m training validate --mode prune` (`training.engine.gate_learner`), as one method among others.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Certified:
         if self.rule is not None:
             known_rule(self.rule)
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """In prune mode.
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings in prune mode.
 
         Raises:
             InputError: for a run too short for its warm-up.
@@ -62,11 +62,10 @@ class Certified:
         check_length(config, source)
         return config
 
-    def method(self, setting: RunContext) -> Method:
+    def build(self, context: RunContext) -> Method:
         """Learns the gates.
 
         Raises:
             InputError: for an optimizer that the theory does not cover.
         """
-        config, network, optimizer, source, ranks = setting
-        return GateLearner(config, network, optimizer, source.shape, ranks)
+        return GateLearner(context)

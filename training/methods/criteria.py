@@ -1,4 +1,4 @@
-"""Which units matter least: the criteria that are older than any system here.
+"""Criteria by which units matter least, older than any method here.
 
     l1          Σ|w| of the unit's own filter
     activation  mean |activation| behind normalisation and ReLU, on training images
@@ -41,7 +41,7 @@ def check_criterion(name: str, images: int) -> None:
 
 
 def looked_at(criterion: str, source: Source, images: int) -> int:
-    """How many images a criterion sends through the network.
+    """Return how many images a criterion sends through the network.
 
     Arguments are those of `scores`.
     """
@@ -76,7 +76,7 @@ def scores(
 def lowest(
     values: Float[np.ndarray, " unit"], gates: Gates, going: Int[np.ndarray, " group"]
 ) -> Bool[np.ndarray, " gate"]:
-    """The units of lowest score, so many of each group; of equal ones the first.
+    """Return the units of lowest score, so many of each group; of equal ones the first.
 
     Args:
         values: score of each unit.

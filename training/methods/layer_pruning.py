@@ -49,8 +49,8 @@ class LayerPruning:
         if self.nu is not None and not 0 <= self.nu < math.inf:
             raise InputError(f"nu must be ≥ 0 and finite; got {self.nu}")
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """In prune mode, layers only: α = 1.
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings in prune mode, layers only: α = 1.
 
         Raises:
             InputError: for a run too short for its warm-up.
@@ -59,25 +59,24 @@ class LayerPruning:
         check_length(config, source)
         return config
 
-    def method(self, setting: RunContext) -> Method:
+    def build(self, context: RunContext) -> Method:
         """Learns the branches' gates.
 
         Raises:
             InputError: for a network without residual branches, or an optimizer that the theory does not cover.
         """
-        return _Layers(setting)
+        return _BranchGates(context)
 
 
-class _Layers(GateLearner):
-    def __init__(self, setting: RunContext) -> None:
-        config, network, optimizer, source, ranks = setting
-        self._view = LayersOnly(network)
+class _BranchGates(GateLearner):
+    def __init__(self, context: RunContext) -> None:
+        self._view = LayersOnly(context.network)
         if not self._view.branches():
             raise InputError(
-                f"network must have residual branches for layers to be removed; {config.network} has none: take a "
-                "residual network, or one with bypasses"
+                f"network must have residual branches for layers to be removed; {context.config.network} has none: "
+                "take a residual network, or one with bypasses"
             )
-        super().__init__(config, self._view, optimizer, source.shape, ranks)
+        super().__init__(context._replace(network=self._view))
 
     def counts(self) -> dict[str, float | int]:
         """Units are on where their branch is."""

@@ -2,16 +2,16 @@
 
 The library looks at a copy of the trained network and says which filters it would remove: L2 magnitude over all layers
 together, coupled weights included (its `MagnitudePruner`, after Fang et al., DepGraph, 2023). What it names leaves by
-`training.gating.removal`, as for every other system, so that the optimizer, the counts and resuming are the same; the
+`training.gating.removal`, as for every other method, so that the optimizer, the counts and resuming are the same; the
 outputs of the two pruned networks are compared on the spot. FLOPs are counted by this package's polynomial.
 
 The library takes a ratio of channels. As it rises, channels go one by one in the order of their importance; a layer
 whose channels would all go stays whole, so what is left does not always fall. Of all that the order can give the
 nearest to the target is taken. How near that is depends on the trained weights, and is known only after training: a
-step is one unit, so in a small network it may miss by more than other systems. The run then says by how much, and its
+step is one unit, so in a small network it may miss by more than other methods. The run then says by how much, and its
 counts hold it (`off_target`).
 
-Only gated units are offered to it. It could also prune the channels of residual streams, which no system here touches;
+Only gated units are offered to it. It could also prune the channels of residual streams, which no method here touches;
 for the CIFAR networks' zero-padded shortcuts its graph is wrong (1.6.1 fails with an index out of range).
 """
 
@@ -59,21 +59,21 @@ class Library(AfterTraining):
         super().__post_init__()
         check_fraction("share", self.share)
 
-    def method(self, setting: RunContext) -> Method:
+    def build(self, context: RunContext) -> Method:
         """Removes between the phases.
 
         Raises:
             InputError: without the library, for a network that it does not prune rightly, or a target that no choice
                 of units meets within `amount.TOLERANCE`, whatever the ranking.
         """
-        return _Removes(setting, self)
+        return _LibraryPruner(context, self)
 
 
-class _Removes(PrunesOnce):
-    def __init__(self, setting: RunContext, settings: Library) -> None:
+class _LibraryPruner(PrunesOnce):
+    def __init__(self, context: RunContext, settings: Library) -> None:
         if find_spec("torch_pruning") is None:
-            raise InputError("method torch-pruning needs the library: pip install 'pruning-dynamics[compare]'")
-        super().__init__(setting, settings)
+            raise InputError("method torch-pruning needs the library: pip install -e '.[compare]' in the clone")
+        super().__init__(context, settings)
         self.settings = settings
         if not self.gates.units:
             raise InputError("network must have gated units for torch-pruning to remove; got none")
@@ -86,19 +86,19 @@ class _Removes(PrunesOnce):
             )
 
     def choose(self) -> Bool[np.ndarray, " gate"]:
-        """By the ratio of the library whose result is nearest to the target; of two as near, the lower."""
+        """Return the choice at the library's ratio whose result is nearest to the target; of two as near, the lower."""
         target = self.settings.share * self.full.full_macs
         off = [
             abs(float(self.structure.macs(1.0 - going)) - target) if going.any() else np.inf for going in self._lowest()
         ]
         return self._named(_ratio(int(np.argmin(off)) + 1, self.gates.units))
 
-    def remark(self) -> str:
-        """See `Method.remark`."""
+    def removal_note(self) -> str:
+        """Return how far off the target the network is, where it missed it."""
         return missed(self.settings.share, self.structure, TOLERANCE)
 
     def counts(self) -> dict[str, float | int]:
-        """Also how far the network, as it is, is from the target, relative to it."""
+        """Return also how far the network, as it is, is from the target, relative to it."""
         return super().counts() | {"off_target": off_target(self.settings.share, self.structure)}
 
     def _lowest(self) -> list[Bool[np.ndarray, " gate"]]:
@@ -139,7 +139,7 @@ class _Removes(PrunesOnce):
 
 
 def named(network: nn.Module, example: Tensor, ratio: float) -> Bool[np.ndarray, " gate"]:
-    """What torch-pruning's magnitude pruner removes from a network, in place, of its gated units.
+    """Return what torch-pruning's magnitude pruner removes from a network, in place, of its gated units.
 
     Args:
         network: gated, without masks.
@@ -160,7 +160,7 @@ def named(network: nn.Module, example: Tensor, ratio: float) -> Bool[np.ndarray,
 
 
 def importances(network: nn.Module, example: Tensor) -> Float[np.ndarray, " unit"]:
-    """What torch-pruning ranks all gated units by, group after group; see `named`."""
+    """Return what torch-pruning ranks all gated units by, group after group; see `named`."""
     pruner, first = _pruner(network, example, 0.5)
     values = np.zeros(Gates(network).units)  # type: ignore[arg-type]
     for group in pruner.DG.get_all_groups(

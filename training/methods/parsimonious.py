@@ -55,7 +55,7 @@ class Parsimonious:
             raise InputError(f"cost must be > 0 and finite; got {self.cost}")
 
     def log_gamma(self, samples: int) -> float:
-        """ln γ of the hyper-prior that this cost stands for.
+        """Return ln γ of the hyper-prior that this cost stands for.
 
         Args:
             samples: in the training set, ≥ 1.
@@ -66,8 +66,8 @@ class Parsimonious:
         """
         return log_gamma_from_cost(self.cost, samples)
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """In prune mode, units only: α = 0. The run's ν and β play no part.
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings in prune mode, units only: α = 0. The run's ν and β play no part.
 
         Raises:
             InputError: for a run too short for its warm-up.
@@ -76,22 +76,21 @@ class Parsimonious:
         check_length(config, source)
         return config
 
-    def method(self, setting: RunContext) -> Method:
+    def build(self, context: RunContext) -> Method:
         """Learns the units' gates.
 
         Raises:
             InputError: for a network without gated units, or an optimizer that the theory does not cover.
         """
-        return _EqualCosts(setting, self.cost)
+        return _EqualCostGates(context, self.cost)
 
 
-class _EqualCosts(GateLearner):
-    def __init__(self, setting: RunContext, cost: float) -> None:
-        config, network, optimizer, source, ranks = setting
-        view = UnitsOnly(network)
+class _EqualCostGates(GateLearner):
+    def __init__(self, context: RunContext, cost: float) -> None:
+        view = UnitsOnly(context.network)
         if not view.unit_groups():
-            raise InputError(f"network must have gated units for some to be removed; {config.network} has none")
-        super().__init__(config, view, optimizer, source.shape, ranks)
+            raise InputError(f"network must have gated units for some to be removed; {context.config.network} has none")
+        super().__init__(context._replace(network=view))
         self.cost, self._layers = cost, len(view.network.branches())
 
     def costs(self) -> Float[Tensor, " gate"]:

@@ -43,20 +43,20 @@ class PruneAndRetrain(AfterTraining):
         check_fraction("ratio", self.ratio)
         check_criterion(self.criterion, self.images)
 
-    def method(self, setting: RunContext) -> Method:
+    def build(self, context: RunContext) -> Method:
         """Removes between the phases."""
-        return _Removes(setting, self)
+        return _FilterPruner(context, self)
 
 
-class _Removes(PrunesOnce):
-    def __init__(self, setting: RunContext, settings: PruneAndRetrain) -> None:
-        super().__init__(setting, settings)
+class _FilterPruner(PrunesOnce):
+    def __init__(self, context: RunContext, settings: PruneAndRetrain) -> None:
+        super().__init__(context, settings)
         self.settings = settings
         self.target = removed_at(settings.ratio, self.full)  # [group]
 
     def choose(self) -> Bool[np.ndarray, " gate"]:
         chosen = self.settings
-        self.looked(looked_at(chosen.criterion, self.source, chosen.images))
+        self.count_forward(looked_at(chosen.criterion, self.source, chosen.images))
         values = scores(
             chosen.criterion, self.network, self.gates, self.source, seed=self.config.seed, images=chosen.images
         )

@@ -14,7 +14,7 @@ import torch
 
 from training.data.source import Source
 from training.engine.config import RunConfig
-from training.engine.method import RunContext
+from training.engine.method import Method, NoPruning, RunContext
 from training.errors import InputError
 from training.gating.network_structure import structure_of
 from training.methods.amount import check_fraction
@@ -45,8 +45,8 @@ class Smaller:
         check_fraction("share", self.share)
         check_fraction("tolerance", self.tolerance)
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """With another width.
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings with another width.
 
         Raises:
             InputError: if no width is near enough to the target.
@@ -66,12 +66,13 @@ class Smaller:
             )
         return replace(config, width=width)
 
-    def method(self, setting: RunContext) -> None:
-        """Nothing acts."""
+    def build(self, context: RunContext) -> Method:
+        """Return a method that does nothing."""
+        return NoPruning(context)
 
 
 def macs_at(network: str, width: int | None, *, channels: int, classes: int, size: int) -> int:
-    """Multiply–accumulates of a network at a width, by its polynomial; no memory is taken for its weights.
+    """Return multiply–accumulates of a network at a width, by its polynomial; no memory is taken for its weights.
 
     Arguments are those of `training.networks.build`.
     """
@@ -81,7 +82,7 @@ def macs_at(network: str, width: int | None, *, channels: int, classes: int, siz
 
 
 def nearest(target: float, count: Callable[[int], int]) -> int:
-    """The width ≥ 1 whose count is nearest to the target; of two as near, the smaller.
+    """Return the width ≥ 1 whose count is nearest to the target; of two as near, the smaller.
 
     Args:
         target: > 0.

@@ -1,4 +1,4 @@
-"""No pruning: what every system is compared with."""
+"""No pruning: what every method is compared with."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import ClassVar
 
 from training.data.source import Source
 from training.engine.config import RunConfig
-from training.engine.method import RunContext
+from training.engine.method import Method, NoPruning, RunContext
 
 __all__ = ["Unpruned"]
 
 
 @dataclass(frozen=True)
 class Unpruned:
-    """No settings."""
+    """Settings of training without pruning: none."""
 
     name: ClassVar[str] = "none"
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """As it is."""
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings as they are."""
         return config
 
-    def method(self, setting: RunContext) -> None:
-        """Nothing acts."""
+    def build(self, context: RunContext) -> Method:
+        """Return a method that does nothing."""
+        return NoPruning(context)

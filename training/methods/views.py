@@ -1,10 +1,10 @@
 """A network seen with some of its gates only: those on units, or those on branches.
 
-A system that prunes units only has no gates on branches: it does not sample them, does not price them, and no branch
+A method that prunes units only has no gates on branches: it does not sample them, does not price them, and no branch
 ever leaves. So it acts through a view of the network that lists none. Everything that reads a network's gates
 (`training.gating.gates`, `training.gating.removal`, `training.gating.network_structure`) then does what it does for a
 network that has no others: a group of units in no gated branch keeps one unit, and a branch without gated units leaves
-    whole.
+whole.
 
 A view holds the very modules of the network: what is removed through it is removed from the network.
 """
@@ -42,7 +42,7 @@ class View(nn.Module):
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the network does."""
+        """Compute what the network computes."""
         return self.network(images)
 
     def unit_groups(self) -> Sequence[UnitGroup]:
@@ -50,7 +50,7 @@ class View(nn.Module):
         return self.network.unit_groups()
 
     def branches(self) -> Sequence[Branch]:
-        """Those of the network."""
+        """Return no branches."""
         return self.network.branches()
 
 
@@ -58,11 +58,11 @@ class UnitsOnly(View):
     """The network with the gates on its units; arguments are those of `View`."""
 
     def unit_groups(self) -> Sequence[UnitGroup]:
-        """All groups of the network. What lies in a branch is always on, as far as the branch is concerned."""
+        """Return all groups of the network. What lies in a branch is always on, as far as the branch is concerned."""
         return [replace(group, branch=None) for group in super().unit_groups()]
 
     def branches(self) -> Sequence[Branch]:
-        """None."""
+        """Return no branches."""
         return []
 
 
@@ -70,5 +70,5 @@ class LayersOnly(View):
     """The network with the gates on its branches; arguments are those of `View`."""
 
     def unit_groups(self) -> Sequence[UnitGroup]:
-        """None."""
+        """Return no groups of units."""
         return []

@@ -18,6 +18,7 @@ from training.data.data_sets import batch_count
 from training.data.source import Source
 from training.engine.config import RunConfig
 from training.engine.method import Method, RunContext
+from training.engine.pruning_method import PruningMethod
 from training.errors import InputError
 from training.methods.amount import check_fraction, removed_at, removed_by
 from training.methods.criteria import check_criterion, looked_at, lowest, scores
@@ -52,13 +53,13 @@ class WhileTraining:
         if not 0 <= self.first <= self.last < 1:
             raise InputError(f"first and last must be 0 ≤ first ≤ last < 1; got {self.first} and {self.last}")
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """As it is: there is no retraining."""
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings as they are: there is no retraining."""
         return config
 
-    def method(self, setting: RunContext) -> Method:
-        """Removes; see the top of the file."""
-        return _Removes(setting, self)
+    def build(self, context: RunContext) -> Method:
+        """Return what removes filters at the ends of epochs; see the top of the file."""
+        return _FilterPruner(context, self)
 
     def epochs(self, total: int) -> range:
         """After which epochs filters leave; none after the last one, whose removal nothing could make up for.
@@ -79,25 +80,24 @@ class WhileTraining:
         return range(first, min(max(first, round(self.last * total)), total - 1) + 1)
 
 
-class _Removes(Method):
+class _FilterPruner(PruningMethod):
     """Acts at the ends of epochs. All it depends on is the step, the weights and the seed."""
 
-    def __init__(self, setting: RunContext, settings: WhileTraining) -> None:
-        config, network, optimizer, source, ranks = setting
-        super().__init__(config, network, optimizer, source.shape, ranks)
-        self.settings, self.source = settings, source
-        self._each = batch_count(source, config.batch)
-        self._epochs = settings.epochs(config.epochs)
+    def __init__(self, context: RunContext, settings: WhileTraining) -> None:
+        super().__init__(context)
+        self.settings = settings
+        self._each = batch_count(self.source, self.config.batch)
+        self._epochs = settings.epochs(self.config.epochs)
         self.target = removed_at(settings.ratio, self.full)  # [group]
         self._sizes = np.array(self.gates.sizes[: len(self.gates.groups)])
 
-    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+    def select_removals(self, step: int) -> Bool[np.ndarray, " gate"] | None:
         epoch, rest = divmod(step, self._each)
         if rest or epoch not in self._epochs:
             return None
         gone = removed_by(self._epochs.index(epoch) + 1, len(self._epochs), self.target)
         already = self._sizes - np.array(self.gates.sizes[: len(self.gates.groups)])
-        self.looked(looked_at(self.settings.criterion, self.source, self.settings.images))
+        self.count_forward(looked_at(self.settings.criterion, self.source, self.settings.images))
         values = scores(
             self.settings.criterion,
             self.network,

@@ -1,4 +1,4 @@
-"""From remaining ratios to whole numbers of units that meet a target of multiply–accumulates.
+"""Whole numbers of units made from remaining ratios, such that they meet a target of multiply–accumulates.
 
 First along one path: all ratios are multiplied by the same factor, from one unit in every group to all of them, so that
 what the ratios say of the layers' proportions is kept; the architecture of the path that is nearest to the target is
@@ -26,7 +26,7 @@ LIMIT = 2000
 def whole_units(
     ratios: Float[np.ndarray, " group"], structure: Structure, share: float, tolerance: float = TOLERANCE
 ) -> Int[np.ndarray, " group"]:
-    """How many units of each group stay, at least one, so that the network keeps a share of its operations.
+    """Return how many units of each group stay, at least one, so that the network keeps a share of its operations.
 
     At least one unit leaves: the full network is no answer, however near the target is to it.
 
@@ -64,7 +64,7 @@ def whole_units(
 def nearest_units(
     ratios: Float[np.ndarray, " group"], structure: Structure, share: float, tolerance: float = TOLERANCE
 ) -> Int[np.ndarray, " group"]:
-    """The same, for the middle of a run: where nothing within the tolerance is found, the nearest that was.
+    """Return the same, for the middle of a run: where nothing within the tolerance is found, the nearest that was.
 
     It takes a few seconds at most. Whether the tolerance is met is for the caller to see and to say.
     """
@@ -107,7 +107,7 @@ class _Search:
             self.found, self.best = counts, off
 
     def along_the_path(self) -> None:
-        """Bisection: what is left grows along the path."""
+        """Search by bisection: what is left grows along the path."""
         # A group with w units wanted gets its j-th one (j ≥ 2) at the factor where factor·w rounds to j.
         group = np.repeat(np.arange(len(self.sizes)), self.sizes - 1)
         number = np.concatenate([np.arange(2, size + 1) for size in self.sizes])
@@ -124,7 +124,7 @@ class _Search:
             self.note(at(length))
 
     def unit_by_unit(self) -> None:
-        """From the best so far, one unit more or less in one group, as long as it comes nearer."""
+        """Take from the best so far one unit more or less in one group, as long as it comes nearer."""
         for _ in range(int(self.sizes.sum())):
             start, before = self.found, self.best
             if before <= self.enough:

@@ -124,5 +124,5 @@ def test_missing_python_flint_is_said(monkeypatch):
     scans = [item for item in bilinear.CLAIMS if item.method == "branch and bound"]
     assert scans
     for item in scans:
-        with pytest.raises(ModuleNotFoundError, match=r"python-flint: pip install 'pruning-dynamics\[proof\]'"):
+        with pytest.raises(ModuleNotFoundError, match=r"python-flint: pip install -e '\.\[proof\]' in the clone"):
             item.check()

@@ -120,6 +120,6 @@ def test_missing_python_flint_is_said(monkeypatch):
     scans = [item for item in linear.CLAIMS if item.method == "branch and bound"]
     assert scans
     for item in scans:
-        with pytest.raises(ModuleNotFoundError, match=r"python-flint: pip install 'pruning-dynamics\[proof\]'"):
+        with pytest.raises(ModuleNotFoundError, match=r"python-flint: pip install -e '\.\[proof\]' in the clone"):
             item.check()
     assert linear.growth.check().status is Status.PROVED  # the symbolic claims need no balls

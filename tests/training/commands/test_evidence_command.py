@@ -10,13 +10,14 @@ import zarr
 
 import training.experiments.validate
 from training.__main__ import main
-from training.certificates.rules import RULES
+from training.certificates.rules import POOLED_THRESHOLDS, RULES
 from training.commands.evidence import pool_runs
 from training.engine.config import RunConfig, TrackerSettings
 from training.errors import InputError, RefutedError
 from training.evidence.calibration import certificates_at
-from training.evidence.promises.breaks import breaks
-from training.evidence.result import LEVELS, evidence
+from training.evidence.promises.as_json import as_json
+from training.evidence.promises.judge import judge
+from training.evidence.result import evidence
 from training.evidence.runs import open_run
 from training.evidence.tables import as_markdown
 
@@ -26,7 +27,7 @@ def folders(tmp_path_factory):
     """Two seeds and a third run with other settings, as `python -m training validate` leaves them."""
     root = tmp_path_factory.mktemp("runs")
     patch = pytest.MonkeyPatch()
-    patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+    patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
     made = []
     for name, seed, nu in (("a", 0, 2.0), ("b", 1, 2.0), ("c", 0, 0.1)):
         config = RunConfig(
@@ -55,7 +56,7 @@ def test_everything_of_several_runs_is_in_one_file_and_its_tables(folders, tmp_p
     assert [group["seeds"] for group in result["groups"]] == [[0, 1], [0]]
     assert "nu = 2.0 (seeds 0, 1)" in text and "nu = 0.1 (seeds 0)" in text
     rows = result["all"]["rules"]
-    assert len(rows) == 5 + 2 * len(LEVELS)
+    assert len(rows) == 5 + 2 * len(POOLED_THRESHOLDS)
     for row in rows:
         parts = [
             next(other for other in group["rules"] if (other["kind"], other["rule"]) == (row["kind"], row["rule"]))
@@ -83,7 +84,7 @@ def test_no_certificate_of_a_real_run_is_refuted(folders):
     for folder in folders:
         run = open_run(folder)
         for rule in RULES[:3]:
-            found = breaks(run, rule)
+            found = as_json(judge(run, rule))
             for kind in ("units", "layers"):
                 counts = found[kind]
                 assert counts["verdicts"]["refutation"] == 0

@@ -13,6 +13,7 @@ from training.data.data_sets import load_digits
 from training.engine import restore as restored
 from training.engine.build import network_of
 from training.engine.config import PRESETS, PruneSettings, to_json
+from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
 from training.engine.loop import Training
 from training.engine.restore import restored as read_run
@@ -44,7 +45,7 @@ def run(tmp_path_factory):
     with RunFolder(path) as folder:
         folder.json("config.json", to_json(SMALL))
         folder.json("environment.json", {"command": "python -m training validate --mode prune"})
-        training = Training(SMALL, network_of(SMALL, digits), digits)
+        training = Training(SMALL, network_of(SMALL, digits), digits, GateLearner)
         with Progress("gated", training.steps) as progress, Journal(folder, "gated", training, progress) as journal:
             training.run(progress, journal)
     return path, training
@@ -52,15 +53,15 @@ def run(tmp_path_factory):
 
 def test_the_network_read_back_is_the_one_that_was_trained(run):
     path, training = run
-    assert training.learner.gates.total > len(training.learner.gates.theta) > 0  # some gates were removed
+    assert training.method.gates.total > len(training.method.gates.theta) > 0  # some gates were removed
     read = read_run(path)
-    assert torch.equal(read.gates.theta, training.learner.gates.theta)
-    assert torch.equal(read.gates.origin, training.learner.gates.origin)
+    assert torch.equal(read.gates.theta, training.method.gates.theta)
+    assert torch.equal(read.gates.origin, training.method.gates.origin)
     for (name, ours), (other, theirs) in zip(
         read.network.state_dict().items(), training.network.state_dict().items(), strict=True
     ):
         assert name == other and torch.equal(ours, theirs)
-    assert read.full.full_macs == training.learner.full.full_macs
+    assert read.full.full_macs == training.method.full.full_macs
     assert read.about["step"] == read.about["steps"] == training.steps
 
 
@@ -68,7 +69,7 @@ def test_the_command_exports_the_network_with_the_accuracy_of_the_run(run, capsy
     path, training = run
     export_run([str(path)])
     about = json.loads((path / "export" / "export.json").read_text())
-    counts = training.learner.counts()
+    counts = training.method.counts()
     assert about["accuracy"]["value"] == pytest.approx(training.at.accuracy)
     assert about["complexity"]["macs"] == counts["macs"] < about["complexity"]["macs_full"] == counts["macs_full"]
     assert about["run"]["settings"]["network"] == about["network"] == "resnet8"
@@ -105,7 +106,7 @@ def test_packages_and_folder_are_looked_at_before_anything_is_read(run, tmp_path
     with pytest.raises(InputError, match="exists already"):
         export_run([str(path), "--out", str(tmp_path)])
     monkeypatch.setattr("training.export.packages.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'pruning-dynamics\[export\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[export\]' in the clone"):
         export_run([str(path), "--out", str(tmp_path / "new")])
 
 

@@ -25,7 +25,7 @@ SMALL = {
 def call(tmp_path, monkeypatch, capsys):
     """Call `main` as from a shell in an empty folder: (status, stdout, lines of stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["training", *arguments])

@@ -16,8 +16,9 @@ from training.data.image_files import list_shards
 from training.data.imagenet import ImageNet, load_imagenet
 from training.data.in_memory import from_bytes
 from training.data.source import Source
+from training.engine.callbacks import Callback
 from training.engine.config import RunConfig
-from training.engine.loop import Hooks, Training
+from training.engine.loop import Training
 from training.networks import ResNet
 from training.runtime.progress import Progress
 
@@ -345,7 +346,7 @@ def test_is_found_by_name_and_trained_on(tmp_path, monkeypatch):
     config = RunConfig(epochs=2, batch=4, lr=0.01)
     network = ResNet(8, 4, channels=small.shape[0], classes=small.classes)
     with Progress("training", 6) as progress:
-        trained = Training(config, network, small, gated=False).run(progress, Hooks())
+        trained = Training(config, network, small).run(progress, Callback())
     assert trained.steps == 6 and 0 <= trained.accuracy <= 1
 
 
@@ -354,6 +355,7 @@ def test_without_pillow_the_extra_is_named(monkeypatch):
     for module in ("training.data.imagenet", "training.data.image_crops"):
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(
-        data.DataError, match=r"images in files need Pillow .*: in a clone, pip install -e '\.\[imagenet\]'"
+        data.DataError,
+        match=r"images in files need Pillow .*: pip install -e '\.\[imagenet\]' in the clone",
     ):
         data.load("imagenet")

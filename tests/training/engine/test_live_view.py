@@ -26,11 +26,13 @@ from training.data.data_sets import load_digits
 from training.engine.block_counts import Blocks, State, states
 from training.engine.block_table import block_table
 from training.engine.build import network_of
+from training.engine.callbacks import Callback, CallbackList
 from training.engine.config import PruneSettings, RunConfig
+from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
-from training.engine.listeners import Listeners
 from training.engine.live_view import LiveView
-from training.engine.loop import Hooks, Training
+from training.engine.loop import Training
+from training.engine.method import NoPruning
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder
 
@@ -46,7 +48,7 @@ SMALL = RunConfig(
 )
 
 
-class Watch(Hooks):
+class Watch(Callback):
     """Keeps what the view showed at every record, the record, and the last log."""
 
     def __init__(self, view, widths):
@@ -67,10 +69,10 @@ def drawn(view, width, height=40):
 
 def trained(config, widths=(), gated=True):
     data = load_digits()
-    training = Training(config, network_of(config, data), data, gated)
+    training = Training(config, network_of(config, data), data, GateLearner if gated else NoPruning)
     view = LiveView(training)
     watch = Watch(view, widths)
-    training.run(Progress("test", training.steps, quiet=True), Listeners(view, watch))
+    training.run(Progress("test", training.steps, quiet=True), CallbackList(view, watch))
     return training, view, watch
 
 
@@ -113,16 +115,16 @@ def test_a_prune_run_shows_what_was_removed_and_goes_on_from_a_checkpoint(tmp_pa
     config = replace(SMALL, mode="prune", checkpoint_every=1e-9)
     data = load_digits()
     with RunFolder(tmp_path / "run") as folder:
-        training = Training(config, network_of(config, data), data)
+        training = Training(config, network_of(config, data), data, GateLearner)
         progress = Progress("gated", training.steps, quiet=True)
         with Journal(folder, "gated", training, progress) as journal:
             training.run(progress, journal)
-        assert training.learner.gates.total > len(training.learner.gates.theta)
-        again = Training(config, network_of(config, data), data)
+        assert training.method.gates.total > len(training.method.gates.theta)
+        again = Training(config, network_of(config, data), data, GateLearner)
         view = LiveView(again)
         with Journal(folder, "gated", again, progress):
             view.save(again, False)
-    counts = training.learner.counts()
+    counts = training.method.counts()
     for width in (80, 50):
         lines = drawn(view, width)
         assert max(map(len, lines)) <= width
@@ -134,7 +136,7 @@ def test_a_prune_run_shows_what_was_removed_and_goes_on_from_a_checkpoint(tmp_pa
         text = " ".join(lines)
         assert f"accuracy {100 * training.at.accuracy:.2f}% after epoch 1/1" in text
         assert f"FLOPs of training {100 * training.at.flops / training.at.flops_full:.1f}%" in text
-        left = 100 * training.learner.structure.total_macs / counts["macs_full"]
+        left = 100 * training.method.structure.total_macs / counts["macs_full"]
         assert f"FLOPs left {left:.1f}%, of gates with θ ≥ ½" in text
     assert open_history(tmp_path / "run" / "gates.zarr").sizes["gate"] == 17
 

@@ -4,8 +4,10 @@ import numpy as np
 import torch
 
 from training.data.data_sets import load_digits
+from training.engine.callbacks import Callback
 from training.engine.config import RunConfig
-from training.engine.loop import Hooks, Training
+from training.engine.gate_learner import GateLearner
+from training.engine.loop import Training
 from training.engine.optimizer import cosine
 from training.estimators import Sums
 from training.networks import ResNet
@@ -16,8 +18,8 @@ def test_each_step_follows_the_rule(monkeypatch):
     chosen = {"nu": 0.7, "alpha": 0.3, "beta": 0.8, "gate_lr": 0.4, "hold": 2}
     config = RunConfig(network="resnet8", width=2, epochs=1, batch=240, estimator="first-order", **chosen)
     torch.manual_seed(0)
-    training = Training(config, ResNet(8, 2, channels=1), load_digits())
-    learner, seen, moved = training.learner, [], []
+    training = Training(config, ResNet(8, 2, channels=1), load_digits(), GateLearner)
+    learner, seen, moved = training.method, [], []
     gates, observe, step = learner.gates, learner.tracker.observe, learner._descent.step
 
     def watched(sums, cost, batch, factor):
@@ -36,7 +38,7 @@ def test_each_step_follows_the_rule(monkeypatch):
 
     monkeypatch.setattr(learner.tracker, "observe", watched)
     monkeypatch.setattr(learner._descent, "step", stepped)
-    trained = training.run(Progress("test", 5), Hooks())
+    trained = training.run(Progress("test", 5), Callback())
     assert trained.steps == 5 and learner.tracker.decay == config.decay
     assert trained.flops == trained.flops_full == 6 * learner.full.total_macs * 240 * 5
     np.testing.assert_allclose(learner.tracker.rate, 0.4 * (1 - 0.9) / 0.1)

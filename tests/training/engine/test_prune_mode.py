@@ -30,7 +30,7 @@ def config(out, **changes):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+        patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
         return validate(config(tmp_path_factory.mktemp("runs") / "run", prune=PruneSettings(every=10)))
 
 

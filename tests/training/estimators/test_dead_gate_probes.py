@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
+from training.engine.callbacks import Callback
 from training.engine.config import RunConfig
-from training.engine.loop import Hooks, Training
+from training.engine.gate_learner import GateLearner
+from training.engine.loop import Training
 from training.estimators.dead_gate_probes import LEAST_BATCH, ProbeSums, choose, probe, undisturbed
 from training.gating.gates import Gates
 from training.networks import ResNet
@@ -175,7 +177,7 @@ def test_buffers_come_back_even_if_the_pass_fails():
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-class Records(Hooks):
+class Records(Callback):
     def __init__(self):
         self.records = []
 
@@ -198,7 +200,7 @@ def trained(probe_every, mode="shadow"):
         tracker=tracker,
     )
     torch.manual_seed(0)
-    training, hooks = Training(config, ResNet(8, 2, channels=1), load_digits()), Records()
+    training, hooks = Training(config, ResNet(8, 2, channels=1), load_digits(), GateLearner), Records()
     training.run(Progress("test", training.steps), hooks)
     return training, hooks.records
 
@@ -207,7 +209,7 @@ def test_training_is_bit_for_bit_what_it_is_without_probes():
     (without, plain), (probed, records) = trained(0), trained(2)
     for name, value in without.network.state_dict().items():
         assert torch.equal(value, probed.network.state_dict()[name]), name
-    assert torch.equal(without.learner.gates.theta, probed.learner.gates.theta)
+    assert torch.equal(without.method.gates.theta, probed.method.gates.theta)
     assert without.at.accuracy == probed.at.accuracy
     assert all((record.probe_count == 0).all() and np.isnan(record.probe).all() for record in plain)
     counts = np.array([record.probe_count for record in records])
@@ -217,7 +219,7 @@ def test_training_is_bit_for_bit_what_it_is_without_probes():
     for name in ("difference", "gradient_square", "coupling", "margin"):
         for a, b in zip(plain, records, strict=True):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    layers, parent = probed.learner.gates.is_branch.numpy(), probed.learner.gates.parent.numpy()
+    layers, parent = probed.method.gates.is_branch.numpy(), probed.method.gates.parent.numpy()
     acts = (parent < 0) | (theta[:, parent] > 0.2)
     for kind in (layers, ~layers):
         dead = ((theta == 0) & acts)[:, kind]

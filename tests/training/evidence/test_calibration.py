@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from dynamics import BilinearGate, LinearGate
 from tests.support.tracked_run import DECAY, RATE, tracked
-from training.certificates.rules import first_flags
+from training.certificates.rules import CERTIFICATES, first_flags
 from training.errors import InputError
-from training.evidence.calibration import CERTIFICATES, calibration, certificates_at, history_at
+from training.evidence.calibration import calibration, certificates_at, history_at
 
 RUN = tracked(0, 2.0)
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.simulated_run import follow, layer_run
 from training.evidence.calibration import CERTIFICATES
+from training.evidence.couplings.growth import HEADROOMS
 from training.evidence.digest import bias_digest, digest
-from training.evidence.growth import HEADROOMS
 from training.evidence.result import evidence
 from training.experiments.quote import quoted
 

@@ -61,7 +61,7 @@ def test_a_prune_run_without_its_shadow_run_or_there_twice_is_refused():
 
 
 def test_real_runs_are_compared_by_the_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
     shadow = RunConfig(
         out=tmp_path / "shadow",
         network="resnet8",

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from training.experiments.quote import main, quoted
 
 ROOT = Path(__file__).parents[3]
@@ -28,10 +30,43 @@ RESULT = {
 }
 
 
-def test_the_readme_says_what_its_result_files_say():
-    text = (ROOT / "README.md").read_text()
-    assert "<!-- quote paper/results/" in text
-    assert quoted(text, ROOT) == text, "run: python -m training.experiments.quote README.md"
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+QUOTING = [path for path in TEXTS if "<!-- quote " in path.read_text()]
+
+
+def test_readme_and_results_quote():
+    assert {path.name for path in QUOTING} >= {"README.md", "results.md", "comparison.md", "robustness.md"}
+
+
+@pytest.mark.parametrize("path", QUOTING, ids=lambda path: path.name)
+def test_a_text_says_what_its_result_files_say(path):
+    text = path.read_text()
+    assert "paper/results/" in text
+    name = path.relative_to(ROOT)
+    assert quoted(text, path.parent) == text, f"run: python -m training.experiments.quote {name}"
+
+
+def test_a_part_is_one_paragraph_with_its_table():
+    source = "paper/results/evidence-digits.json"
+    whole = quoted(f"<!-- quote {source} -->\n<!-- end quote -->", ROOT)
+    part = quoted(f"<!-- quote {source}#Units -->\n<!-- end quote -->", ROOT)
+    lines = part.splitlines()[2:-2]
+    assert "\n".join(lines) in whole and lines[0].startswith("Units (")
+    assert all(line.startswith("|") for line in lines[2:]) and len(lines) == 2 + 2 + 8
+
+
+def test_the_sentence_has_the_numbers_of_the_table():
+    text = quoted("<!-- quote paper/results/evidence-digits.json#sentence -->\n<!-- end quote -->", ROOT)
+    rules = json.loads((ROOT / "paper/results/evidence-digits.json").read_text())["all"]["rules"]
+    (row,) = (row for row in rules if (row["kind"], row["rule"]) == ("units", "half-plane"))
+    assert f"{row['caught']} of the {row['dead']} units" in text and f"{row['wrong']} of its {row['flagged']}" in text
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path, capsys):
+    (tmp_path / "table.json").write_text(json.dumps(RESULT))
+    text = tmp_path / "text.md"
+    text.write_text("<!-- quote .#Nothing -->\n<!-- end quote -->\n")
+    assert main([str(text)]) == 2 and "begins with 'Nothing'" in capsys.readouterr().err
 
 
 def test_a_changed_result_changes_the_quotation_and_nothing_else(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from training.errors import InputError
 from training.experiments.robustness import Robustness, measure
-from training.experiments.robustness_spread import exponent, spread
+from training.experiments.robustness_spread import by_method, exponent
 
 
 @given(st.floats(-2, 2), st.floats(0.1, 100), st.lists(st.integers(1, 10_000), min_size=2, max_size=9, unique=True))
@@ -25,7 +25,7 @@ def test_means_and_deviations_by_hand():
         | dict.fromkeys(("units", "macs", "parameters", "accuracy"), value)
         for scale, seed, value in ((1.0, 0, 3.0), (1.0, 1, 5.0), (2.0, 0, 6.0), (2.0, 1, 10.0))
     ]
-    (found,) = spread(rows)
+    (found,) = by_method(rows)
     assert [at["units"] for at in found["widths"]] == [(4.0, pytest.approx(2**0.5)), (8.0, pytest.approx(8**0.5))]
     assert [at["undecided"] for at in found["widths"]] == [2, 2]
     power, low, high = found["exponents"]["units"]

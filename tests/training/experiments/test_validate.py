@@ -38,7 +38,7 @@ def config(out, **changes):
 def quick(config):
     """The run without its figure, which `test_figures` draws."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+        patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
         return validate(config)
 
 
@@ -123,8 +123,9 @@ def test_the_checkpoint_has_the_reported_accuracy_and_gates(run):
     gates.theta.data = found["gates"]["theta"]
     assert found["position"]["epoch"] == 3
     table = read(run, "table.json")["gated"]
-    assert evaluate(net, load_digits(), 32, gates) == table["accuracy"]
-    assert evaluate(net, load_digits(), 360, gates) == table["accuracy"]  # the batch does not matter
+    gates.decide()
+    assert evaluate(net, load_digits(), 32) == table["accuracy"]
+    assert evaluate(net, load_digits(), 360) == table["accuracy"]  # the batch does not matter
     on = gates.decided().tolist()
     assert (table["units_on"], table["layers_on"]) == (sum(on[:14]), sum(on[14:]))
 

@@ -234,5 +234,5 @@ def test_missing_packages_are_named_with_the_extra(trained, tmp_path, monkeypatc
     monkeypatch.setattr("training.export.packages.find_spec", lambda name: None if name in missing else object())
     with pytest.raises(InputError) as raised:
         export(*trained[:2], tmp_path / "out", DIGITS, name="resnet8")
-    assert str(raised.value) == f"export needs {', '.join(missing)}: in a clone, pip install -e '.[export]'"
+    assert str(raised.value) == f"export needs {', '.join(missing)}: pip install -e '.[export]' in the clone"
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Systems in the training loop: each one's own property, exact resume, bad input before anything is trained."""
+"""Methods in the training loop: each one's own property, exact resume, bad input before anything is trained."""
 
 import copy
 import io
@@ -15,19 +15,21 @@ from dynamics.models.complexity import training_flops
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
 from training.engine.build import network_of
+from training.engine.callbacks import Callback
 from training.engine.config import PruneSettings, RunConfig
-from training.engine.loop import Hooks, Training
-from training.engine.method import Method
+from training.engine.loop import Training
+from training.engine.method import NoPruning
+from training.engine.pruning_method import PruningMethod
 from training.errors import InputError
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.gating.removal import shrink
 from training.methods.amount import macs_without, removed_at
+from training.methods.base import MethodSettings, training_run
 from training.methods.criteria import CRITERIA, scores
 from training.methods.library import named
-from training.methods.registry import SYSTEMS, system
+from training.methods.registry import METHODS, method
 from training.methods.smaller import macs_at, nearest
-from training.methods.system import System, training_with
 from training.networks import build
 from training.runtime.progress import Progress
 
@@ -49,7 +51,7 @@ def config(**changes):
     return RunConfig(**(chosen | certificates | changes))
 
 
-class Watch(Hooks):
+class Watch(Callback):
     """What is removed, when; stops the run as suddenly as a kill would."""
 
     def __init__(self, stop=None):
@@ -68,10 +70,10 @@ class Watch(Hooks):
 
 
 def run(training, hooks=None):
-    return training.run(Progress("test", 1, quiet=True), hooks or Hooks())
+    return training.run(Progress("test", 1, quiet=True), hooks or Callback())
 
 
-#: The systems as small runs try them.
+#: The methods as small runs try them.
 TRIED = {
     "none": {},
     "smaller": {"share": 0.5, "tolerance": 0.5},
@@ -87,13 +89,13 @@ TRIED = {
 
 
 def test_every_system_is_tried_here():
-    assert list(TRIED) == list(SYSTEMS)
-    assert all(isinstance(system(name), System) for name in SYSTEMS)
+    assert list(TRIED) == list(METHODS)
+    assert all(isinstance(method(name), MethodSettings) for name in METHODS)
 
 
 @pytest.mark.parametrize("name", TRIED)
 def test_a_run_that_was_stopped_ends_as_one_that_was_not_and_a_seed_fixes_it(name, digits):
-    start = lambda: training_with(system(name, **TRIED[name]), config(epochs=2 if name == "none" else 3), digits)  # noqa: E731
+    start = lambda: training_run(method(name, **TRIED[name]), config(epochs=2 if name == "none" else 3), digits)  # noqa: E731
     whole, watch = start(), Watch()
     trained = run(whole, watch)
     removal = watch.removals[0][0] if watch.removals else EACH
@@ -111,8 +113,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not_and_a_seed_fixes_it(nam
 
 def test_the_interface_alone_changes_nothing(digits):
     ends = []
-    for maker in (None, lambda s: Method(s.config, s.network, s.optimizer, s.source.shape, s.ranks)):
-        training = Training(config(epochs=1), network_of(config(), digits), digits, gated=False, method=maker)
+    for maker in (NoPruning, PruningMethod):
+        training = Training(config(epochs=1), network_of(config(), digits), digits, maker)
         trained = run(training)
         ends.append((trained.accuracy, trained.loss, trained.flops, training.network.state_dict()))
     assert ends[0][:3] == ends[1][:3]
@@ -124,9 +126,9 @@ def test_the_interface_alone_changes_nothing(digits):
 
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_the_ratio_is_hit_exactly_and_the_lowest_leave_for_good(criterion, digits, monkeypatch):
-    chosen = system("while-training", ratio=0.6, criterion=criterion, first=0.2, last=0.7)
-    training, watch = training_with(chosen, config(), digits), Watch()
-    learner = training.learner
+    chosen = method("while-training", ratio=0.6, criterion=criterion, first=0.2, last=0.7)
+    training, watch = training_run(chosen, config(), digits), Watch()
+    learner = training.method
     remove, sizes = learner.remove, list(learner.gates.sizes)
 
     def watched(going):
@@ -158,16 +160,16 @@ def test_the_ratio_is_hit_exactly_and_the_lowest_leave_for_good(criterion, digit
 
 
 def test_l1_by_hand(digits):
-    training = training_with(system("while-training"), config(), digits)
-    values = scores("l1", training.network, training.learner.gates, digits, seed=0, images=1)
+    training = training_run(method("while-training"), config(), digits)
+    values = scores("l1", training.network, training.method.gates, digits, seed=0, images=1)
     block = training.network.blocks[1]
     assert values[4:12] == pytest.approx(block.conv1.weight.detach().abs().sum((1, 2, 3)).tolist())
 
 
 def test_mean_activations_by_hand(digits):
-    training = training_with(system("while-training"), config(network="lenet-300-100", width=6), digits)
+    training = training_run(method("while-training"), config(network="lenet-300-100", width=6), digits)
     network = training.network
-    values = scores("activation", network, training.learner.gates, digits, seed=3, images=20)
+    values = scores("activation", network, training.method.gates, digits, seed=3, images=20)
     images, _ = next(digits.batches(20, torch.Generator().manual_seed(3), augment=False))
     hidden = torch.relu(network.linear1(images.flatten(1)))
     expected = torch.cat([hidden.mean(0), torch.relu(network.linear2(hidden)).mean(0)])
@@ -176,7 +178,7 @@ def test_mean_activations_by_hand(digits):
 
 
 def test_a_random_unit_keeps_its_number_when_others_leave(digits):
-    learner = training_with(system("while-training", criterion="random"), config(), digits).learner
+    learner = training_run(method("while-training", criterion="random"), config(), digits).method
     draw = lambda seed: scores("random", learner.network, learner.gates, digits, seed=seed, images=1)  # noqa: E731
     before, other = draw(0), draw(1)
     going = np.arange(len(learner.gates.theta)) % 4 == 0
@@ -190,9 +192,9 @@ def test_a_random_unit_keeps_its_number_when_others_leave(digits):
 
 @pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning", "snacs"])
 def test_taking_over_a_plain_run_is_training_the_network_oneself(name, digits):
-    plain = training_with(system("none"), config(epochs=2), digits)
+    plain = training_run(method("none"), config(epochs=2), digits)
     run(plain)
-    whole, begun = (training_with(system(name, **TRIED[name]), config(epochs=2), digits) for _ in range(2))
+    whole, begun = (training_run(method(name, **TRIED[name]), config(epochs=2), digits) for _ in range(2))
     seen, watch = Watch(), Watch()
     trained = run(whole, seen)
     begun.take_over(plain.state_dict(), Progress("test", 1, quiet=True), watch)
@@ -212,28 +214,30 @@ def test_taking_over_a_plain_run_is_training_the_network_oneself(name, digits):
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"lr": 0.04}, {"epochs": 1}])
 def test_only_the_same_first_phase_is_taken_over(changes, digits):
-    plain = training_with(system("none"), config(epochs=2), digits)
-    begun = training_with(system("prune-and-retrain"), config(epochs=2), digits)
+    plain = training_run(method("none"), config(epochs=2), digits)
+    begun = training_run(method("prune-and-retrain"), config(epochs=2), digits)
     run(plain)
     state = plain.state_dict()
     with pytest.raises(ValueError, match="only the end of a plain run of the same settings"):
-        other = training_with(system("none"), config(**({"epochs": 2} | changes)), digits)
-        begun.take_over(state | {"settings": other.state_dict()["settings"]}, Progress("test", 1, quiet=True), Hooks())
+        other = training_run(method("none"), config(**({"epochs": 2} | changes)), digits)
+        begun.take_over(
+            state | {"settings": other.state_dict()["settings"]}, Progress("test", 1, quiet=True), Callback()
+        )
 
 
 @pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning", "snacs"])
 def test_the_trained_network_is_that_of_a_run_without_pruning(name, digits):
-    plain = training_with(system("none"), config(epochs=1), digits)
+    plain = training_run(method("none"), config(epochs=1), digits)
     run(plain)
-    training = training_with(system(name, **TRIED[name]), config(epochs=1), digits)
+    training = training_run(method(name, **TRIED[name]), config(epochs=1), digits)
     assert training.config.epochs == 3
-    remove, seen = training.learner.remove, []
+    remove, seen = training.method.remove, []
 
     def watched(going):
         seen.append({key: value.clone() for key, value in training.network.state_dict().items()})
         return remove(going)
 
-    choose, looks = training.learner.choose, []
+    choose, looks = training.method.choose, []
 
     def counted():
         with FlopCounterMode(display=False) as counter:  # of the operations that torch executes
@@ -241,26 +245,26 @@ def test_the_trained_network_is_that_of_a_run_without_pruning(name, digits):
         looks.append(counter.get_total_flops())
         return going
 
-    training.learner.remove, training.learner.choose = watched, counted
+    training.method.remove, training.method.choose = watched, counted
     watch = Watch()
     trained = run(training, watch)
     (before,), ((step, _, left),) = seen, watch.removals
     assert step == EACH and all(torch.equal(value, before[key]) for key, value in plain.network.state_dict().items())
-    spent = training_flops(training.learner.full.full_macs, BATCH) * EACH + training_flops(left, BATCH) * 2 * EACH
+    spent = training_flops(training.method.full.full_macs, BATCH) * EACH + training_flops(left, BATCH) * 2 * EACH
     # What the choice executes is counted too, all but the library's own look at a few images.
     assert trained.flops == spent + (looks[0] if name != "torch-pruning" else 0)
-    assert looks[0] > 0 and (name != "prune-and-retrain" or looks == [2 * 240 * training.learner.full.full_macs])
-    rates = [training.learner.factor(step, 15) for step in range(15)]
+    assert looks[0] > 0 and (name != "prune-and-retrain" or looks == [2 * 240 * training.method.full.full_macs])
+    rates = [training.method.lr_factor(step, 15) for step in range(15)]
     assert rates[0] == 1 and rates[5] == 0.1 and np.argmax(np.diff(rates)) == 4
 
 
 @pytest.fixture(scope="module")
 def by_the_library(digits):
     """A network, and what the library leaves of it at a fine grid of ratios: steps of a quarter of a unit."""
-    training = training_with(system("torch-pruning", share=0.5, retrain=1), config(epochs=1), digits)
-    training.learner.leaving = lambda step: None
+    training = training_run(method("torch-pruning", share=0.5, retrain=1), config(epochs=1), digits)
+    training.method.select_removals = lambda step: None
     run(training)
-    learner, example = training.learner, torch.zeros(1, *digits.shape)
+    learner, example = training.method, torch.zeros(1, *digits.shape)
     ratios = np.linspace(0, 1, 4 * learner.gates.units + 1)[1:-1]
     left = [learner.full.macs(1.0 - named(copy.deepcopy(training.network), example, ratio)) for ratio in ratios]
     return learner, np.array(left) / learner.full.full_macs
@@ -270,7 +274,7 @@ def test_the_librarys_choice_is_the_nearest_to_the_target_that_it_can_give(by_th
     learner, grid = by_the_library
     assert (np.diff(grid) > 0).any()  # what is left does not always fall: layers that would be emptied stay
     for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
-        learner.settings = system("torch-pruning", share=share)
+        learner.settings = method("torch-pruning", share=share)
         left = float(learner.full.macs(1.0 - learner.choose())) / learner.full.full_macs
         assert abs(left - share) == pytest.approx(np.abs(grid - share).min(), abs=1e-12), share
 
@@ -279,11 +283,11 @@ def test_the_librarys_choice_is_what_leaves_and_a_miss_is_said(digits, capsys):
     """A unit is up to 9% of this network, so its nearest may be off by more than is aimed at."""
     off = {}
     for share in (0.5, 0.45, 0.25):
-        training = training_with(system("torch-pruning", share=share, retrain=1), config(epochs=1), digits)
-        training.run(Progress("test", 1), Hooks())
-        off[share] = training.learner.counts()["off_target"]
+        training = training_run(method("torch-pruning", share=share, retrain=1), config(epochs=1), digits)
+        training.run(Progress("test", 1), Callback())
+        off[share] = training.method.counts()["off_target"]
         macs = structure_of(training.network, digits.shape).total_macs
-        assert off[share] == macs / (share * training.learner.full.full_macs) - 1
+        assert off[share] == macs / (share * training.method.full.full_macs) - 1
         said = f"than the target of {share:g}, which was to be met within 2%"
         assert (said in " ".join(capsys.readouterr().err.split())) == (abs(off[share]) > 0.02)
     assert min(map(abs, off.values())) <= 0.02 < max(map(abs, off.values()))
@@ -291,7 +295,7 @@ def test_the_librarys_choice_is_what_leaves_and_a_miss_is_said(digits, capsys):
 
 def test_a_target_that_no_choice_of_units_meets_is_refused_before_training(digits):
     with pytest.raises(InputError, match=r"share = 0\.999 of the .* the nearest that whole units give is 0\.9"):
-        training_with(system("torch-pruning", share=0.999), config(network="resnet8", width=2), digits)
+        training_run(method("torch-pruning", share=0.999), config(network="resnet8", width=2), digits)
 
 
 @pytest.mark.parametrize("network", ["resnet8", "lenet-5", "vgg16", "vgg16-bypass"])
@@ -323,11 +327,11 @@ def test_filters_without_weight_leave_first_and_both_prune_alike(network):
 def test_no_other_width_is_nearer(network, share, digits):
     full = config(network=network, width=8)
     counts = {width: macs_at(network, width, channels=1, classes=10, size=8) for width in range(1, 9)}
-    smaller = system("smaller", share=share, tolerance=0.5).run(full, digits)
+    smaller = method("smaller", share=share, tolerance=0.5).run_config(full, digits)
     off = {width: abs(count - share * counts[8]) for width, count in counts.items()}
     assert off[smaller.width] == min(off.values())
     with pytest.raises(InputError, match=r"must be met within 0\.0001%; the nearest width of"):
-        system("smaller", share=share, tolerance=1e-6).run(full, digits)
+        method("smaller", share=share, tolerance=1e-6).run_config(full, digits)
 
 
 @given(st.floats(0.1, 1e4), st.integers(1, 3), st.integers(0, 50))
@@ -338,7 +342,7 @@ def test_the_nearest_width_is_found(target, power, offset):
 
 
 def test_a_published_width_is_known(digits):
-    assert system("smaller", share=0.25, tolerance=0.1).run(config(width=None), digits).width == 8
+    assert method("smaller", share=0.25, tolerance=0.1).run_config(config(width=None), digits).width == 8
 
 
 # ---- bad input
@@ -373,18 +377,18 @@ def test_a_published_width_is_known(digits):
         ("certified-gates", {"alpha": 1.5}, r"alpha must be in \[0, 1\]; got 1.5"),
         ("certified-gates", {"rule": "vote"}, "rule must be one of box, half-plane, bilinear"),
         ("none", {"ratio": 0.5}, "settings of method 'none'"),
-        ("magic", {}, f"method must be one of {', '.join(SYSTEMS)}; got 'magic'"),
+        ("magic", {}, f"method must be one of {', '.join(METHODS)}; got 'magic'"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_trained(name, settings, message, digits):
     with pytest.raises(InputError, match=message) as raised:
-        training_with(system(name, **settings), config(), digits)
+        training_run(method(name, **settings), config(), digits)
     assert "\n" not in str(raised.value)
 
 
 def test_a_run_too_short_for_a_removal_is_refused(digits):
     with pytest.raises(InputError, match="epochs must be ≥ 2, so that some are left after a removal; got 1"):
-        training_with(system("while-training"), config(epochs=1), digits)
+        training_run(method("while-training"), config(epochs=1), digits)
 
 
 def test_a_network_that_the_library_cannot_handle_is_refused_before_training(digits, monkeypatch):
@@ -395,11 +399,11 @@ def test_a_network_that_the_library_cannot_handle_is_refused_before_training(dig
 
     monkeypatch.setattr(torch_pruning.pruner, "MagnitudePruner", broken)
     with pytest.raises(InputError, match="network resnet8 cannot be handled by torch-pruning: index 8 is out"):
-        training_with(system("torch-pruning"), config(), digits)
+        training_run(method("torch-pruning"), config(), digits)
 
 
 def test_states_of_other_systems_are_refused(digits):
-    pruned = training_with(system("while-training"), config(), digits)
-    other = training_with(system("while-training"), config(width=5), digits)
+    pruned = training_run(method("while-training"), config(), digits)
+    other = training_run(method("while-training"), config(width=5), digits)
     with pytest.raises(ValueError, match=r"its settings are not those in config\.json"):
         other.load_state_dict(pruned.state_dict())

@@ -1,4 +1,4 @@
-"""Systems that gate one kind of structure: units only at equal prices, and layers only.
+"""Methods that gate one kind of structure: units only at equal prices, and layers only.
 
 The digits are enlarged where a network needs larger images.
 """
@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from dynamics.models.hyperprior import cost_from_gamma
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
+from training.engine.callbacks import Callback
 from training.engine.config import PruneSettings, RunConfig
-from training.engine.loop import Hooks
 from training.errors import InputError
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.gating.removal import shrink
-from training.methods.registry import system
-from training.methods.system import training_with
+from training.methods.base import training_run
+from training.methods.registry import method
 from training.methods.views import LayersOnly, UnitsOnly, View
 from training.networks import build
 from training.runtime.progress import Progress
@@ -52,7 +52,7 @@ def config(**changes):
     return RunConfig(**(chosen | certificates | changes))
 
 
-class Watch(Hooks):
+class Watch(Callback):
     """The records and removals, and whether masks were in place in the steps, by kind of gate."""
 
     def __init__(self):
@@ -67,14 +67,14 @@ class Watch(Hooks):
 
 
 def run(training):
-    watch, learn = Watch(), training.learner.learn
+    watch, learn = Watch(), training.method.after_backward
 
     def watched(*arguments):
         watch.masked["units"] |= {group.site.mask is not None for group in training.network.unit_groups()}
         watch.masked["layers"] |= {branch.site.mask is not None for branch in training.network.branches()}
         return learn(*arguments)
 
-    training.learner.learn = watched
+    training.method.after_backward = watched
     return training.run(Progress("test", 1, quiet=True), watch), watch
 
 
@@ -148,7 +148,7 @@ def test_a_view_shows_the_network_as_it_is():
 @pytest.mark.parametrize("name", ["lenet-300-100", "lenet-5", "vgg16", "resnet8"])
 def test_every_unit_has_the_same_price_and_no_layer_is_gated(name, digits):
     data = digits(SIZES[name])
-    training = training_with(system("parsimonious", cost=0.3), config(network=name, gate_lr=0.5), data)
+    training = training_run(method("parsimonious", cost=0.3), config(network=name, gate_lr=0.5), data)
     full, layers = sizes(training.network), names(training.network)
     _, watch = run(training)
     assert len(watch.records) == 3 and watch.removals
@@ -156,33 +156,33 @@ def test_every_unit_has_the_same_price_and_no_layer_is_gated(name, digits):
     for record in watch.records:
         present = ~np.isnan(record.cost)
         assert present.any() and (record.cost[present] == price).all()  # exactly
-    complexity = training.learner.full.costs(np.ones(training.learner.full.gates), 1.0, 0.0, 0.0)
+    complexity = training.method.full.costs(np.ones(training.method.full.gates), 1.0, 0.0, 0.0)
     assert len(np.unique(complexity)) > 1  # what the price would be otherwise differs from layer to layer
     assert watch.masked == {"units": {True}, "layers": {False} if layers else set()}  # layers were never sampled
     left = sizes(training.network)
     assert names(training.network) == layers and list(left) == list(full)  # every layer is there
     assert sum(left.values()) == sum(full.values()) - sum(len(line["removed"]) for line in watch.removals)
-    counts = training.learner.counts()
+    counts = training.method.counts()
     assert counts["layers_on"] == counts["layers_left"] == len(layers) and counts["units_left"] == sum(left.values())
 
 
 def test_at_any_price_every_layer_keeps_a_unit(digits):
-    training = training_with(system("parsimonious", cost=100.0), config(gate_lr=1.0), digits(8))
+    training = training_run(method("parsimonious", cost=100.0), config(gate_lr=1.0), digits(8))
     trained, watch = run(training)
     assert set(sizes(training.network).values()) == {1} and len(training.network.branches()) == 3
-    assert training.learner.counts()["units_on"] == 3 and trained.flops < trained.flops_full and watch.removals
+    assert training.method.counts()["units_on"] == 3 and trained.flops < trained.flops_full and watch.removals
 
 
 def test_the_price_is_that_of_the_hyper_prior():
     for cost, samples in ((0.01, 1437), (2e-4, 50_000)):
-        log_gamma = system("parsimonious", cost=cost).log_gamma(samples)
+        log_gamma = method("parsimonious", cost=cost).log_gamma(samples)
         assert cost_from_gamma(float(np.exp(log_gamma)), samples) == pytest.approx(cost)
 
 
 def test_the_runs_own_pressure_plays_no_part(digits):
     ends = []
     for nu in (0.1, 5.0):
-        training = training_with(system("parsimonious", cost=0.3), config(nu=nu, gate_lr=0.5), digits(8))
+        training = training_run(method("parsimonious", cost=0.3), config(nu=nu, gate_lr=0.5), digits(8))
         trained, watch = run(training)
         ends.append((trained.loss, trained.flops, [line["removed"] for line in watch.removals]))
     assert ends[0] == ends[1]
@@ -194,40 +194,40 @@ def test_the_runs_own_pressure_plays_no_part(digits):
 @pytest.mark.parametrize("name", ["resnet8", "vgg16-bypass"])
 def test_whole_branches_leave_and_no_unit_is_gated(name, digits):
     data = digits(SIZES[name])
-    training = training_with(system("layer-pruning", nu=4.0), config(network=name, gate_lr=0.5, epochs=4), data)
+    training = training_run(method("layer-pruning", nu=4.0), config(network=name, gate_lr=0.5, epochs=4), data)
     full, layers = sizes(training.network), names(training.network)
-    assert training.learner.full.names == layers and training.config.alpha == 1
+    assert training.method.full.names == layers and training.config.alpha == 1
     trained, watch = run(training)
     assert watch.removals and trained.flops < trained.flops_full
     assert watch.masked == {"units": {False}, "layers": {True}}  # units were never sampled
     gone = {layers[gate] for line in watch.removals for gate in line["removed"]}
     assert names(training.network) == [layer for layer in layers if layer not in gone]
     left = sizes(training.network)
-    assert left == {name: full[name] for name in left} and training.learner.counts()["units_left"] == sum(left.values())
+    assert left == {name: full[name] for name in left} and training.method.counts()["units_left"] == sum(left.values())
 
 
 def test_at_any_price_what_is_left_is_the_shortcuts(digits):
-    training = training_with(system("layer-pruning", nu=1000.0), config(gate_lr=1.0), digits(8))
+    training = training_run(method("layer-pruning", nu=1000.0), config(gate_lr=1.0), digits(8))
     run(training)
     assert not training.network.branches() and not training.network.unit_groups()
-    counts = training.learner.counts()
+    counts = training.method.counts()
     assert counts["units_left"] == counts["layers_left"] == counts["units_on"] == 0
     shape = (1, 8, 8)
     assert counts["macs"] == structure_of(training.network, shape).total_macs < counts["macs_full"]
 
 
 def test_units_of_a_branch_that_is_off_are_off(digits):
-    training = training_with(system("layer-pruning"), config(), digits(8))
+    training = training_run(method("layer-pruning"), config(), digits(8))
     with torch.no_grad():
-        training.learner.gates.theta[:] = torch.tensor([0.9, 0.2, 0.6])
-    counts = training.learner.counts()
+        training.method.gates.theta[:] = torch.tensor([0.9, 0.2, 0.6])
+    counts = training.method.counts()
     assert (counts["units_on"], counts["units_left"], counts["layers_on"], counts["layers_left"]) == (20, 28, 2, 3)
 
 
 def test_the_pressure_is_the_runs_own_unless_it_is_given(digits):
     data = digits(8)
-    assert training_with(system("layer-pruning"), config(nu=0.7), data).config.nu == 0.7
-    assert training_with(system("layer-pruning", nu=3.0), config(nu=0.7), data).config.nu == 3.0
+    assert training_run(method("layer-pruning"), config(nu=0.7), data).config.nu == 0.7
+    assert training_run(method("layer-pruning", nu=3.0), config(nu=0.7), data).config.nu == 3.0
 
 
 # ---- both
@@ -236,9 +236,9 @@ def test_the_pressure_is_the_runs_own_unless_it_is_given(digits):
 @pytest.mark.parametrize(("name", "chosen"), [("parsimonious", {"cost": 0.2}), ("layer-pruning", {"nu": 3.0})])
 def test_a_seed_fixes_the_result_and_another_gives_another(name, chosen, digits):
     def end(seed):
-        training = training_with(system(name, **chosen), config(seed=seed, gate_lr=0.3, epochs=2), digits(8))
+        training = training_run(method(name, **chosen), config(seed=seed, gate_lr=0.3, epochs=2), digits(8))
         trained, watch = run(training)
-        return (trained.accuracy, trained.loss, trained.flops), training.learner.gates.theta.tolist(), watch.removals
+        return (trained.accuracy, trained.loss, trained.flops), training.method.gates.theta.tolist(), watch.removals
 
     first, other = end(0), end(1)
     assert first == end(0) and first[0][1] != other[0][1]
@@ -272,5 +272,5 @@ def test_a_seed_fixes_the_result_and_another_gives_another(name, chosen, digits)
 )
 def test_bad_input_is_refused_before_anything_is_trained(name, chosen, changes, message, digits):
     with pytest.raises(InputError, match=message) as raised:
-        training_with(system(name, **chosen), config(**changes), digits(8))
+        training_run(method(name, **chosen), config(**changes), digits(8))
     assert "\n" not in str(raised.value)

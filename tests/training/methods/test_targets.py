@@ -1,4 +1,4 @@
-"""The targets of the comparisons that are shipped: every system with one comes as near as it says."""
+"""The targets of the comparisons that are shipped: every method with one comes as near as it says."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from training.experiments.compare import COMPARISONS
 from training.gating.network_structure import structure_of
 from training.methods.amount import TOLERANCE, macs_without, ratio_for_macs, removed_at
-from training.methods.registry import TARGETS, system
+from training.methods.registry import TARGETS, method
 from training.methods.smaller import macs_at, nearest
 from training.methods.whole_units import whole_units
 from training.networks import build
@@ -47,6 +47,6 @@ def test_a_width_meets_the_target_as_nearly_as_is_said(preset):
 
 
 def test_one_tolerance_for_all_but_whole_widths():
-    assert TOLERANCE == system("channel-masking").tolerance == 0.02
-    own = {name: system(name).tolerance for name in TARGETS if hasattr(system(name), "tolerance")}
+    assert TOLERANCE == method("channel-masking").tolerance == 0.02
+    own = {name: method(name).tolerance for name in TARGETS if hasattr(method(name), "tolerance")}
     assert own == {"smaller": 0.05, "channel-masking": TOLERANCE}

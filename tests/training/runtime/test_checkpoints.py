@@ -108,7 +108,7 @@ def config(out, mode):
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
-    monkeypatch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
 
 
 def end(folder, network):

@@ -27,6 +27,7 @@ from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
 from training.engine.config import PruneSettings, RunConfig
+from training.engine.gate_learner import GateLearner
 from training.engine.loop import Training
 from training.errors import InputError
 from training.experiments.validate import resume, validate
@@ -152,7 +153,7 @@ def undone(run):
 def _rank(rank, folder, ports):
     """What is done in each process; torchrun's variables are set as it sets them."""
     torch.set_num_threads(1)
-    training.experiments.validate._draw = lambda folder: None
+    training.experiments.validate.draw_gate_paths = lambda folder: None
     os.fsync = lambda file: None
     training.runtime.checkpoints.KEPT = 10
     here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1"}
@@ -196,14 +197,14 @@ def _operate(rank, folder):
                 seen["disagree"].append(str(error))
         ranks.check_equal("θ", torch.ones(3), "the same", 4)
         torch.manual_seed(0)
-        run = Training(config(None), build("resnet8", 1, 10, size=8, width=4), load_digits(), ranks=ranks)
+        run = Training(config(None), build("resnet8", 1, 10, size=8, width=4), load_digits(), GateLearner, ranks=ranks)
         try:
-            run.learner.remove(np.arange(31) == rank)
+            run.method.remove(np.arange(31) == rank)
         except RanksDifferError as error:
             seen["disagree"].append(str(error))
         torch.manual_seed(rank)
         try:
-            Training(config(None), build("resnet8", 1, 10, size=8, width=4), load_digits(), ranks=ranks)
+            Training(config(None), build("resnet8", 1, 10, size=8, width=4), load_digits(), GateLearner, ranks=ranks)
         except RanksDifferError as error:
             seen["disagree"].append(str(error))
         try:
@@ -254,7 +255,7 @@ def last(run, network):
 
 
 def test_a_run_of_two_ranks_is_that_of_one_process(two, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
     together = Path(two[0]["folder"]) / "whole"
     alone = validate(config(tmp_path / "run"))
     assert sorted(path.name for path in together.iterdir()) == sorted(path.name for path in alone.iterdir())

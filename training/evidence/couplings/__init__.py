@@ -1,1 +1,1 @@
-"""What stored runs say of the couplings themselves: bias of the estimates, readings, how they grow."""
+"""The couplings of stored runs: the bias of their estimates, their readings, and their course in time."""

@@ -1,4 +1,4 @@
-"""First-order against unbiased D: the bias by layer and age, and where it matters.
+"""The bias of first-order estimates of D against the unbiased one, by layer and age, and where it matters.
 
 The first-order estimate has mean D + (θ − ½)f″ for a loss quadratic along the gate (`training.estimators.slopes`); the
 difference in mean losses has mean D. Their difference, over all gates of a layer and all records of an age, is the
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from training.errors import InputError
-from training.evidence.growth import AGES
+from training.evidence.couplings.growth import AGES
 from training.evidence.measurements import ERRORS, share_on
 from training.evidence.runs import ShadowRun
 
@@ -25,12 +25,12 @@ NEEDED = ("first_order", "difference", "error", "loss_difference", "loss_error")
 
 
 def places(run: ShadowRun) -> list[str]:
-    """Name of the layer of each gate: its unit group, or its branch."""
+    """Return the name of each gate's layer: its unit group, or its branch."""
     return [str(name).split("[")[0] for name in run.history.gate.values]
 
 
 def bias(runs: Sequence[ShadowRun], ages: Sequence[float] = AGES) -> list[dict[str, Any]]:
-    """One row for each layer and age, all runs together; none where nothing was measured.
+    """Return a row for each layer and age, all runs together; none where nothing was measured.
 
     Means are over the gates with 0 < θ < 1 in each record, then over records:
 
@@ -67,7 +67,7 @@ def bias(runs: Sequence[ShadowRun], ages: Sequence[float] = AGES) -> list[dict[s
 
 
 def _columns(run: ShadowRun) -> dict[str, np.ndarray]:
-    """What the rows need of a run, [step, gate]."""
+    """Return the columns of a run that the rows need. [step, gate]"""
     for name in NEEDED:
         if name not in run.history:
             raise InputError(f"{run.name} holds no column {name}: it was made by another version")
@@ -78,7 +78,7 @@ def _columns(run: ShadowRun) -> dict[str, np.ndarray]:
 
 
 def _row(cells: Sequence[dict[str, np.ndarray]]) -> dict[str, Any] | None:
-    """One layer at one age; a cell is a run's [record, gate]."""
+    """Return the row of one layer at one age, None where nothing was measured; a cell is a run's [record, gate]."""
     means: list[dict[str, float]] = []
     certain = wrong = count = 0
     for cell in cells:
@@ -89,7 +89,7 @@ def _row(cells: Sequence[dict[str, np.ndarray]]) -> dict[str, Any] | None:
         for i in np.flatnonzero(used.any(1)):
             means.append({name: float(values[i, used[i]].mean()) for name, values in cell.items()})
         count += int(used.sum())
-        # D̂ of the pulls: of units the quiet one, since one record's losses tell nothing of a single unit.
+        # D̂ of the pulls: for units the less noisy one, since one record's losses tell nothing of a single unit.
         pull, error = (cell["share"] * cell[name] for name in ("difference", "error"))
         sure = used & (np.abs(pull + cell["cost"]) > ERRORS * error)
         other = np.sign(cell["share"] * cell["first_order"] + cell["cost"]) != np.sign(pull + cell["cost"])
@@ -108,6 +108,6 @@ def _row(cells: Sequence[dict[str, np.ndarray]]) -> dict[str, Any] | None:
 
 
 def _mean(values: Float[np.ndarray, " record"]) -> tuple[float, float | None]:
-    """Mean and its standard error."""
+    """Return the mean and its standard error, None for one value."""
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return float(values.mean()), error

@@ -1,24 +1,21 @@
-"""How couplings go as training does, as a small JSON value: quartiles over the gates of each kind and fate.
+"""The course of couplings in training as a small JSON value: quartiles over the gates of each kind and fate.
 
 python -m training.evidence.couplings.history FILE.json RUN
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from training.certificates.fates import fates
-from training.errors import InputError
+from training.evidence.couplings.command import write_result
 from training.evidence.measurements import acting, bound
-from training.evidence.runs import ShadowRun, open_run
-from training.runtime.atomic_files import write_atomically
+from training.evidence.runs import KINDS, ShadowRun
 
 __all__ = ["QUANTILES", "coupling_history"]
 
@@ -26,7 +23,7 @@ QUANTILES = (0.25, 0.5, 0.75)
 
 
 def coupling_history(run: ShadowRun) -> dict[str, Any]:
-    """Quartiles of the measured η̂ and of the bound that certificates rest on, at every record.
+    """Return quartiles of the measured η̂ and of the bound that certificates rest on, at every record.
 
     Args:
         run: a shadow run.
@@ -38,13 +35,12 @@ def coupling_history(run: ShadowRun) -> dict[str, Any]:
         quantile of the bound is infinite.
     """
     history = run.history
-    ended = fates(history.step.values, history.theta.values)
-    fate = np.select([ended.dead, ended.alive], ["dead", "alive"], "undecided")
+    fate = fates(history.step.values, history.theta.values).names
     values = {"measured": np.maximum(acting(history).value, 0.0), "bound": bound(history)}
     groups = []
-    for kind in ("units", "layers"):
+    for kind in KINDS:
         for name in ("dead", "alive", "undecided"):
-            chosen = (history.is_branch.values == (kind == "layers")) & (fate == name)
+            chosen = run.of_kind(kind) & (fate == name)
             if chosen.any():
                 parts = {key: _quantiles(value[:, chosen]) for key, value in values.items()}
                 count = (~np.isnan(values["measured"][:, chosen])).sum(1).tolist()
@@ -60,7 +56,7 @@ def coupling_history(run: ShadowRun) -> dict[str, Any]:
 
 
 def _quantiles(values: Float[np.ndarray, "step gate"]) -> dict[str, list[float | None]]:
-    """One list a quantile, over the gates that were measured; quantiles are values that occurred."""
+    """Return a list for each quantile, over the gates that were measured; quantiles are values that occurred."""
     found: dict[str, list[float | None]] = {str(q): [] for q in QUANTILES}
     for row in values:
         known = row[~np.isnan(row)]
@@ -71,16 +67,8 @@ def _quantiles(values: Float[np.ndarray, "step gate"]) -> dict[str, list[float |
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command."""
-    try:
-        if len(arguments) != 2:
-            raise InputError(f"arguments must be FILE.json RUN; got {len(arguments)} of them")
-        result = coupling_history(open_run(Path(arguments[1])))
-        write_atomically(Path(arguments[0]), (json.dumps(result, allow_nan=False) + "\n").encode())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Write the result of one run and return the exit status; see `write_result`."""
+    return write_result(arguments, lambda runs: coupling_history(runs[0]), most=1)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The readings of a coupling against one another, and whether dead gates would have come back.
+"""The readings of a coupling against one another, and the share of dead gates that would have come back.
 
 `readings` divides each reading of η (`training.certificates.couplings`) by the one along the present weights, interval
-by interval. `returns` asks the probes: a gate at θ = 0 comes back, in the ODE, exactly if D < −κ (of a unit: share·D <
-−κ, share how often its branch is on). One interval's probes are few, so those of a gate's last intervals at θ = 0 are
-put together.
+by interval. `returns` uses the probes: a gate at θ = 0 comes back, in the ODE, exactly if D < −κ (of a unit: if
+share·D < −κ, where share is how often its branch is on). One interval's probes are few, so those of a gate's last
+intervals at θ = 0 are put together.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from jaxtyping import Float
 
 from training.certificates.couplings import Kind, couplings
 from training.errors import InputError
-from training.evidence.growth import AGES
+from training.evidence.couplings.growth import AGES
 from training.evidence.measurements import ERRORS, share_on
-from training.evidence.runs import ShadowRun
+from training.evidence.runs import KINDS, ShadowRun
 
 __all__ = ["READINGS", "pooled_probes", "readings", "returns"]
 
@@ -34,13 +34,15 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 def readings(runs: Sequence[ShadowRun], ages: Sequence[float] = AGES) -> list[dict[str, Any]]:
-    """Quantiles of reading/along by kind and age, over gates and records with θ > 0 and ξ=1 sampled; linear gate.
+    """Return quantiles of reading/along for the linear gate, by kind and age.
+
+    They are over the gates and records with θ > 0 at which ξ=1 was sampled.
 
     `negative` is the share in which the squared norm, noise taken off, is below zero: half, if there is nothing but
     noise; more, if successive gradients undo one another.
     """
     rows = []
-    for kind in ("units", "layers"):
+    for kind in KINDS:
         parts = [_ratios(run, kind) for run in runs]
         pooled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for begin, end in zip(ages, (*ages[1:], 1.0), strict=True):
@@ -57,7 +59,7 @@ def readings(runs: Sequence[ShadowRun], ages: Sequence[float] = AGES) -> list[di
 
 
 def _ratios(run: ShadowRun, kind: str) -> dict[str, np.ndarray]:
-    """Age, squared norm and the ratios of a run's gates, flat."""
+    """Return age, squared norm and the ratios of a run's gates and records. [sample] each"""
     names = ("pull", "difference", "error", "gradient_square", "gradient_error", "rho", "rho_in")
     for name in (*names, "probe"):
         if name not in run.history:
@@ -65,7 +67,7 @@ def _ratios(run: ShadowRun, kind: str) -> dict[str, np.ndarray]:
     columns = {name: run.values(name) for name in names}
     along = couplings(columns, "along")[0]
     used = np.isfinite(along) & (along > 0) & (run.values("theta") > 0) & np.isfinite(columns["gradient_square"])
-    used &= np.isfinite(columns["gradient_error"]) & (run.history.is_branch.values == (kind == "layers"))
+    used &= np.isfinite(columns["gradient_error"]) & run.of_kind(kind)
     found = {name: (couplings(columns, reading, z)[0][used] / along[used]) for name, reading, z in READINGS}
     age = np.broadcast_to((run.history.step.values / run.steps)[:, None], used.shape)
     return found | {"age": age[used], "square": columns["gradient_square"][used]}
@@ -74,7 +76,7 @@ def _ratios(run: ShadowRun, kind: str) -> dict[str, np.ndarray]:
 def pooled_probes(
     run: ShadowRun, records: int
 ) -> tuple[Float[np.ndarray, "step gate"], Float[np.ndarray, "step gate"]]:
-    """D̂ of gates at θ = 0 from the probes of the last records of their present spell at zero, and its standard error.
+    """Return D̂ of gates at θ = 0, from the probes of the last records of their spell at zero, and its standard error.
 
     Records count by their samples. An error needs two samples in a record; records without one are left out.
 
@@ -99,7 +101,7 @@ def pooled_probes(
 
 
 def returns(runs: Sequence[ShadowRun], records: int = 10, ages: Sequence[float] = AGES) -> list[dict[str, Any]]:
-    """Would dead gates come back? By kind and age, over gates and records at θ = 0.
+    """Return how many dead gates would come back, by kind and age, over gates and records at θ = 0.
 
     Each row has `count`; of these `probed`; of these `returning` (D̂ + 2·SE below −κ), `staying` (D̂ − 2·SE above −κ),
     the rest open; and the medians of (share·D̂)/κ and of its standard error over κ, None where nothing was probed.
@@ -110,7 +112,7 @@ def returns(runs: Sequence[ShadowRun], records: int = 10, ages: Sequence[float] 
         ages: where they begin, as fractions of a run; the last ends with it.
     """
     rows = []
-    for kind in ("units", "layers"):
+    for kind in KINDS:
         parts = [_threats(run, kind, records) for run in runs]
         age, value, error = (np.concatenate(same) for same in zip(*parts, strict=True))
         for begin, end in zip(ages, (*ages[1:], 1.0), strict=True):
@@ -129,10 +131,10 @@ def returns(runs: Sequence[ShadowRun], records: int = 10, ages: Sequence[float] 
 
 
 def _threats(run: ShadowRun, kind: str, records: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(age, share·D̂/κ, its error) of every gate of the kind and record at θ = 0 and κ > 0."""
+    """Return (age, share·D̂/κ, its error) of every gate of the kind and record at θ = 0 and κ > 0."""
     value, error = pooled_probes(run, records)
     cost = run.values("cost")
-    used = (run.values("theta") == 0) & (cost > 0) & (run.history.is_branch.values == (kind == "layers"))
+    used = (run.values("theta") == 0) & (cost > 0) & run.of_kind(kind)
     scale = share_on(run.history)[used] / cost[used]
     age = np.broadcast_to((run.history.step.values / run.steps)[:, None], used.shape)
     return age[used], value[used] * scale, error[used] * scale

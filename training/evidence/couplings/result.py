@@ -1,21 +1,18 @@
-"""What runs say about measuring couplings, as one JSON value: bias, readings against one another, returns.
+"""The quality of measured couplings as one JSON value: bias, readings against one another, returns of dead gates.
 
 python -m training.evidence.couplings.result FILE.json RUN [RUN …]
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from training.errors import InputError
 from training.evidence.couplings.bias import bias
+from training.evidence.couplings.command import write_result
 from training.evidence.couplings.readings import readings, returns
-from training.evidence.runs import ShadowRun, open_run
-from training.runtime.atomic_files import write_atomically
+from training.evidence.runs import ShadowRun
 
 __all__ = ["AGES", "coupling_result"]
 
@@ -23,7 +20,7 @@ AGES = (0.0, 0.1, 0.3, 0.6)  # fewer than for growth: a row here is a layer
 
 
 def coupling_result(runs: Sequence[ShadowRun]) -> dict[str, Any]:
-    """The three analyses, and the runs they are of.
+    """Return the three analyses, and the runs that they are of.
 
     Args:
         runs: at least one, of networks with the same layers.
@@ -38,16 +35,8 @@ def coupling_result(runs: Sequence[ShadowRun]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command."""
-    try:
-        if len(arguments) < 2:
-            raise InputError("arguments must be FILE.json RUN [RUN …]")
-        result = coupling_result([open_run(Path(name)) for name in arguments[1:]])
-        write_atomically(Path(arguments[0]), (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Write the result of the runs and return the exit status; see `write_result`."""
+    return write_result(arguments, coupling_result, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The systems side by side: `python -m training compare`.
+"""The methods side by side: `python -m training compare`.
 
 settings    what is asked for, and the presets
-entry       one system with its settings, as a line of the table names it
+entry       one method with its settings, as a line of the table names it
 plan        all runs, each checked before the first is trained
 one_run     one run in its folder: begun, gone on with, or left as it is
 workers     where runs are made: here, in processes, on a Dask cluster

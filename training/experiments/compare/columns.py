@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.compare.provenance import made_by
+from training.runtime.text_tables import plus_minus
 
 __all__ = ["NARROW", "WIDE", "grid", "notes", "title"]
 
@@ -26,7 +27,7 @@ WIDE = 150
 
 
 def grid(result: dict[str, Any]) -> list[list[str]]:
-    """Headings, then the rows; the last columns are there only where something is known for them."""
+    """Return headings, then the rows; the last columns are there only where something is known for them."""
     rows = [list(_HEADINGS), *(_cells(row) for row in result["rows"])]
     optional = {"processor_time": ("processor time", _processor_time), "published": ("published (source)", _known)}
     for name, (heading, cell) in optional.items():
@@ -37,7 +38,7 @@ def grid(result: dict[str, Any]) -> list[list[str]]:
 
 
 def title(result: dict[str, Any]) -> str:
-    """What was compared."""
+    """Return what was compared."""
     width = f" of width {result['width']}" if result["width"] is not None else ""
     return f"Comparison: {result['network']}{width}, preset {result['preset']}"
 
@@ -71,7 +72,7 @@ def _known(row: dict[str, Any]) -> str:
 
 
 def notes(result: dict[str, Any]) -> list[str]:
-    """How to read the table: sentences."""
+    """Return how to read the table, in sentences."""
     seeds = ", ".join(map(str, result["seeds"]))
     full = result["full"]
     found = [
@@ -108,6 +109,4 @@ def _percent(measure: dict[str, Any], digits: int = 1) -> str:
 
 
 def _number(measure: dict[str, Any], factor: float, digits: int) -> str:
-    """Mean, and the standard deviation where there is one."""
-    text = f"{factor * measure['mean']:.{digits}f}"
-    return text if measure["sd"] is None else f"{text} ± {factor * measure['sd']:.{digits}f}"
+    return plus_minus(measure["mean"], measure["sd"], digits, factor)

@@ -1,4 +1,4 @@
-"""One system with its settings, as it is asked for: NAME, or NAME:SETTING=VALUE,SETTING=VALUE."""
+"""One method with its settings, as it is asked for: NAME, or NAME:SETTING=VALUE,SETTING=VALUE."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from training.errors import InputError
 from training.experiments.compare.settings import Compare
 from training.methods.after_training import AfterTraining
 from training.methods.amount import ratio_for_macs
-from training.methods.registry import SYSTEMS, TARGETS, system
-from training.methods.system import System
+from training.methods.base import MethodSettings
+from training.methods.registry import METHODS, TARGETS, method
 
 __all__ = ["Entry", "entry"]
 
@@ -24,11 +24,11 @@ class Entry:
 
     Attributes:
         label: as it was asked for.
-        system: with all its settings.
+        settings: all of the method's.
     """
 
     label: str
-    system: System
+    settings: MethodSettings
 
     @property
     def folder(self) -> str:
@@ -38,13 +38,13 @@ class Entry:
     @property
     def pretrained(self) -> bool:
         """Whether it prunes a network that was trained without pruning."""
-        return isinstance(self.system, AfterTraining)
+        return isinstance(self.settings, AfterTraining)
 
 
 def entry(text: str, compare: Compare, full: Structure) -> Entry:
-    """The system that a text asks for; what the text leaves open follows from the comparison.
+    """Return the method that a text asks for; what the text leaves open follows from the comparison.
 
-    A system with a target gets the comparison's share, one with a ratio of units the ratio that leaves this share, one
+    A method with a target gets the comparison's share, one with a ratio of units the ratio that leaves this share, one
     that retrains the comparison's epochs.
 
     Args:
@@ -53,12 +53,12 @@ def entry(text: str, compare: Compare, full: Structure) -> Entry:
         full: structure of the network.
 
     Raises:
-        InputError: for an unknown system or setting, a value out of range, or a share that no ratio gives.
+        InputError: for an unknown method or setting, a value out of range, or a share that no ratio gives.
     """
     name, colon, given = text.partition(":")
-    if name not in SYSTEMS:
-        raise InputError(f"methods must be among {', '.join(SYSTEMS)}; got {name!r}")
-    known = {field.name for field in fields(SYSTEMS[name])}  # type: ignore[arg-type]
+    if name not in METHODS:
+        raise InputError(f"methods must be among {', '.join(METHODS)}; got {name!r}")
+    known = {field.name for field in fields(METHODS[name])}  # type: ignore[arg-type]
     settings = _parsed(name, colon, given)
     try:
         if "retrain" in known:
@@ -66,13 +66,13 @@ def entry(text: str, compare: Compare, full: Structure) -> Entry:
         target = TARGETS.get(name)
         if target is not None and target not in settings:
             settings[target] = ratio_for_macs(compare.share, full) if target == "ratio" else compare.share
-        return Entry(text, system(name, **settings))
+        return Entry(text, method(name, **settings))
     except InputError as error:
         raise InputError(f"method {text}: {error}") from None
 
 
 def _parsed(name: str, colon: str, given: str) -> dict[str, Any]:
-    hints = {key: hint for key, hint in get_type_hints(SYSTEMS[name]).items() if key != "name"}
+    hints = {key: hint for key, hint in get_type_hints(METHODS[name]).items() if key != "name"}
     found: dict[str, Any] = {}
     for part in re.split(r",(?=\s*\w*=)", given) if colon else []:  # a rule's name has a comma of its own
         key, equals, value = part.partition("=")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.compare.columns import grid, notes, title
+from training.runtime.text_tables import latex_table
 
 __all__ = ["as_latex", "escaped"]
 
@@ -26,7 +27,7 @@ _CHARACTERS = {
 
 
 def escaped(text: str) -> str:
-    """A text as LaTeX prints it.
+    """Return a text as LaTeX prints it.
 
     Raises:
         ValueError: for a character that has no translation here, which LaTeX might not print.
@@ -42,9 +43,7 @@ def escaped(text: str) -> str:
 
 
 def as_latex(result: dict[str, Any]) -> str:
-    """A result of `training.experiments.compare.table.table`; how to read it is in comments above."""
-    cells = grid(result)
-    rows = [" & ".join(map(escaped, row)) + r" \\" for row in cells]
+    """Return a result of `training.experiments.compare.table` as LaTeX; how to read it is in comments above."""
+    head, *rows = ([escaped(cell) for cell in row] for row in grid(result))
     lines = [f"% {line}" for line in (r"\usepackage{booktabs}", title(result), *notes(result))]
-    lines += [rf"\begin{{tabular}}{{ll{'r' * 7}{'l' * (len(cells[0]) - 9)}}}", r"\toprule", rows[0], r"\midrule"]
-    return "\n".join([*lines, *rows[1:], r"\bottomrule", r"\end{tabular}", ""])
+    return "\n".join([*lines, *latex_table("ll" + "r" * 7 + "l" * (len(head) - 9), head, rows), ""])

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.compare.columns import grid, notes, title
+from training.runtime.text_tables import markdown_table
 
 __all__ = ["as_markdown", "body"]
 
 
 def as_markdown(result: dict[str, Any]) -> str:
-    """A result of `training.experiments.compare.table.table` with all that is needed to judge it."""
+    """Return a result of `training.experiments.compare.table` with all that is needed to judge it."""
     return f"# {title(result)}\n\n{body(result)}\n"
 
 
 def body(result: dict[str, Any]) -> str:
-    """The same without its heading."""
+    """Return the same without its heading."""
     headings, *rows = grid(result)
-    rows = [headings, ["---"] * len(headings), *rows]
-    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-    return "\n".join([*lines, "", " ".join(notes(result))])
+    table = markdown_table(headings, rows, below=["---"] * len(headings))
+    return "\n".join([*table, "", " ".join(notes(result))])

@@ -2,10 +2,10 @@
 
 Beside what every run folder holds (`training.runtime.run_folder`):
 
-method.json       which system, with which settings
+method.json       which method, with which settings
 result.json       what came out
 
-A system that prunes a trained network takes over the end of the run without pruning of the same seed, which is, step
+A method that prunes a trained network takes over the end of the run without pruning of the same seed, which is, step
 for step, what its own first phase would be. The cost of that phase is in its result all the same, and told apart.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,16 @@ from training.data.data_sets import load
 from training.data.source import Source
 from training.engine.build import network_of
 from training.engine.config import RunConfig, from_json, run_identity, to_json
-from training.engine.journal import Journal
-from training.engine.listeners import Listeners
-from training.engine.live_view import LiveView
-from training.engine.loop import Trained, Training
+from training.engine.in_folder import train_in_folder
+from training.engine.loop import Training
+from training.engine.method import NoPruning
+from training.engine.position import Trained
 from training.errors import InputError
-from training.gating.network_structure import structure_of
 from training.methods.after_training import AfterTraining
-from training.methods.system import System
+from training.methods.base import MethodSettings
 from training.runtime.atomic_files import read_json
 from training.runtime.checkpoints import Checkpoints
 from training.runtime.environment import environment
-from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder
 
 __all__ = ["Run", "check_folder", "make"]
@@ -44,15 +43,15 @@ class Run:
     """What is to be run.
 
     Attributes:
-        label: of the system in the table.
-        system: with its settings.
-        config: of this run, as the system wants it.
+        label: of the method in the table.
+        settings: of the method.
+        config: of this run, as the method wants it.
         folder: where it lies.
         first: folder of the run whose end it takes over, if it does.
     """
 
     label: str
-    system: System
+    settings: MethodSettings
     config: RunConfig
     folder: Path
     first: Path | None = None
@@ -64,9 +63,9 @@ class Run:
 
     @property
     def method(self) -> dict[str, Any]:
-        """What method.json holds."""
-        settings = asdict(self.system)  # type: ignore[call-overload]
-        return {"method": self.system.name, "settings": json.loads(json.dumps(settings))}
+        """The content of method.json."""
+        settings = asdict(self.settings)  # type: ignore[call-overload]
+        return {"method": self.settings.name, "settings": json.loads(json.dumps(settings))}
 
     @property
     def ready(self) -> bool:
@@ -74,7 +73,7 @@ class Run:
         return self.first is None or read_json(self.first / "result.json") is not None
 
     def result(self) -> dict[str, Any] | None:
-        """What came out; None while the run is not finished."""
+        """Return what came out; None while the run is not finished."""
         return read_json(self.folder / "result.json")
 
 
@@ -132,18 +131,10 @@ def _describe(folder: RunFolder, run: Run, source: Source) -> None:
 
 
 def _trained(run: Run, source: Source, folder: RunFolder, quiet: bool) -> dict[str, Any]:
-    config = run.config
-    training = Training(config, network_of(config, source), source, method=run.system.method)
-    network = "ungated" if training.learner is None else "gated"
-    view = LiveView(training)
-    with (
-        Progress(run.name, training.steps, quiet=quiet) as progress,
-        Journal(folder, network, training, progress) as journal,
-    ):
-        if training.at.step == 0 and run.first is not None:
-            training.take_over(_end_of(run.first), progress, journal)
-        progress.show(view)
-        trained = training.run(progress, Listeners(journal, view))
+    training = Training(run.config, network_of(run.config, source), source, run.settings.build)
+    network = "ungated" if isinstance(training.method, NoPruning) else "gated"
+    first = partial(_end_of, run.first) if run.first is not None else None
+    trained = train_in_folder(training, folder, network, label=run.name, quiet=quiet, first=first)
     return _result(run, training, trained, source)
 
 
@@ -156,13 +147,10 @@ def _end_of(folder: Path) -> dict[str, Any]:
 
 
 def _result(run: Run, training: Training, trained: Trained, source: Source) -> dict[str, Any]:
-    if training.learner is not None:
-        counts = training.learner.counts()
-    else:
-        structure = structure_of(training.network, source.shape)
-        counts = {"macs": float(structure.full_macs), "parameters": float(structure.full_parameters)}
+    full = training.method.full
+    counts = training.method.counts() or {"macs": float(full.full_macs), "parameters": float(full.full_parameters)}
     before = read_json(run.first / "result.json") if run.first is not None else None
-    retrain = run.system.retrain if isinstance(run.system, AfterTraining) else 0
+    retrain = run.settings.retrain if isinstance(run.settings, AfterTraining) else 0
     return {
         "label": run.label,
         **run.method,
@@ -170,7 +158,7 @@ def _result(run: Run, training: Training, trained: Trained, source: Source) -> d
         "network": run.config.network,
         "width": run.config.width,
         "data": source.provenance,
-        "pretrained": isinstance(run.system, AfterTraining),
+        "pretrained": isinstance(run.settings, AfterTraining),
         "epochs": run.config.epochs,
         "retrain": retrain,
         **asdict(trained),

@@ -1,6 +1,6 @@
 """All runs of a comparison, each looked at before the first is trained.
 
-Of every system the network is built, on the CPU, and what acts on it is made: whatever a system refuses (a network that
+Of every method the network is built, on the CPU, and what acts on it is made: whatever a method refuses (a network that
 it cannot handle, a target that no architecture meets) it refuses here.
 """
 
@@ -19,7 +19,7 @@ from training.experiments.compare.entry import Entry, entry
 from training.experiments.compare.one_run import Run, check_folder
 from training.experiments.compare.settings import Compare
 from training.gating.network_structure import structure_of
-from training.methods.registry import SYSTEMS
+from training.methods.registry import METHODS
 from training.methods.unpruned import Unpruned
 
 __all__ = ["Plan", "planned"]
@@ -32,8 +32,8 @@ class Plan:
     Attributes:
         compare: what was asked for.
         provenance: of the data.
-        entries: the systems, the one without pruning first.
-        runs: of each system, one a seed.
+        entries: the methods, the one without pruning first.
+        runs: of each method, one a seed.
     """
 
     compare: Compare
@@ -42,13 +42,13 @@ class Plan:
     runs: list[list[Run]]
 
     def waves(self) -> list[list[Run]]:
-        """The runs in an order in which each may use those of earlier waves; within a wave any order will do."""
+        """Return the runs in an order in which each may use those of earlier waves; within a wave any order will do."""
         every = [run for runs in self.runs for run in runs]
         return [[run for run in every if run.first is None], [run for run in every if run.first is not None]]
 
 
 def planned(compare: Compare) -> Plan:
-    """The runs of a comparison.
+    """Return the runs of a comparison.
 
     Raises:
         InputError: for whatever would stop one of them, except divergence.
@@ -60,7 +60,7 @@ def planned(compare: Compare) -> Plan:
     full = structure_of(network_of(base, source), source.shape)
     entries = [entry(text, compare, full) for text in _names(compare)]
     for i, each in enumerate(entries):
-        if any(each.system == before.system for before in entries[:i]):
+        if any(each.settings == before.settings for before in entries[:i]):
             raise InputError(f"methods must differ; {each.label!r} is another name of one before it")
     for each in entries:
         _check(each, base, source)
@@ -73,7 +73,7 @@ def planned(compare: Compare) -> Plan:
 
 def _names(compare: Compare) -> list[str]:
     """What is asked for, with the network that is not pruned in front."""
-    names = list(compare.methods) or list(SYSTEMS)
+    names = list(compare.methods) or list(METHODS)
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"methods must be named once each; {name!r} is there {names.count(name)} times")
@@ -82,8 +82,8 @@ def _names(compare: Compare) -> list[str]:
 
 def _check(each: Entry, base: RunConfig, source: Source) -> None:
     try:
-        config = each.system.run(base, source)
-        Training(config, network_of(config, source), source, method=each.system.method)
+        config = each.settings.run_config(base, source)
+        Training(config, network_of(config, source), source, each.settings.build)
     except InputError as error:
         hint = "" if each.label == Unpruned.name else "; --methods can leave it out"
         raise InputError(f"method {each.label}: {error}{hint}") from None
@@ -91,9 +91,9 @@ def _check(each: Entry, base: RunConfig, source: Source) -> None:
 
 def _run(each: Entry, compare: Compare, seed: int, source: Source) -> Run:
     base = compare.base(seed)
-    config = each.system.run(base, source)
+    config = each.settings.run_config(base, source)
     where = f"seed{seed}"
     folder = compare.folder / each.folder / where
     same = fingerprint(replace(config, epochs=base.epochs)) == fingerprint(base)
     first: Path | None = compare.folder / Unpruned.name / where if each.pretrained and same else None
-    return Run(each.label, each.system, replace(config, out=folder), folder, first)
+    return Run(each.label, each.settings, replace(config, out=folder), folder, first)

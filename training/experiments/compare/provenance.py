@@ -1,4 +1,4 @@
-"""Where the runs of a table come from: their own records, not those of the command that put the table together."""
+"""The origin of the runs of a table: their own records, not those of the command that put the table together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPEED = ("processor", "cores", "threads", "accelerator")
 
 
 def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What runs that have begun were begun with, those of the same beginnings together.
+    """Return what runs that have begun were begun with, those of the same beginnings together.
 
     Returns:
         A list of: command, git (commit, modified), python, packages, machine and device; started, of the first; runs,
@@ -38,7 +38,7 @@ def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def made_by(found: Sequence[dict[str, Any]]) -> list[str]:
-    """The same in sentences."""
+    """Say the same in sentences."""
     told = []
     for each in found:
         commit = (each["git"] or {}).get("commit") or "unknown"

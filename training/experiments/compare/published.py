@@ -16,7 +16,7 @@ class Published(NamedTuple):
 
     Attributes:
         network: that it is for.
-        method: the system here that is of the same kind; None: none.
+        method: the method here that is of the same kind; None: none.
         text: base → pruned accuracy in %, and the share of FLOPs removed.
         source: whose number it is.
     """
@@ -45,7 +45,7 @@ _ALL = [
 
 
 def published(network: str, width: int | None, data: str) -> list[Published]:
-    """What is published for a network on a data set.
+    """Return what is published for a network on a data set.
 
     Args:
         network: by name.

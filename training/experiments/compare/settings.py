@@ -1,4 +1,4 @@
-"""What a comparison can be told, and the presets."""
+"""The settings of a comparison, and the presets."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ NAMES = ("digits", "cifar10-quick", "cifar10-full")
 
 @dataclass(frozen=True)
 class Compare:
-    """Train the same network under several pruning systems and put what came out into one table."""
+    """Train the same network under several pruning methods and put what came out into one table."""
 
     preset: str = "digits"
     """Where the other settings start from: digits (ResNet-14), cifar10-quick (ResNet-20, 8 epochs, for a CPU) or
     cifar10-full (ResNet-56, 200 epochs, for a GPU)."""
     methods: tuple[str, ...] = ()
-    """Systems, by default all: none, smaller, while-training, prune-and-retrain, torch-pruning, channel-masking, snacs,
+    """Methods, by default all: none, smaller, while-training, prune-and-retrain, torch-pruning, channel-masking, snacs,
     parsimonious, layer-pruning, certified-gates. Each may have settings of its own:
     while-training:criterion=random,first=0.2. The network that is not pruned (none) is always among them: costs are
     relative to it, and others begin with it."""
     seeds: int = 1
-    """Runs of each system."""
+    """Runs of each method."""
     seed: int = 0
     """The first seed; the others follow."""
     out: Path | None = None
     """Folder of the runs and the table, by default runs/compare-PRESET. Runs that are there go on, or are left."""
 
     share: float = 0.4
-    """Of the multiply–accumulates that shall be left, for systems that have a target; the others find their own."""
+    """Of the multiply–accumulates that shall be left, for methods that have a target; the others find their own."""
     retrain: int = 10
-    """Epochs after pruning, for systems that prune a trained network; on top of `epochs`."""
+    """Epochs after pruning, for methods that prune a trained network; on top of `epochs`."""
     network: str = "resnet14"
     """Network: resnet8 to resnet110, resnet50, vgg16, vgg16-bypass, lenet-300-100 or lenet-5."""
     width: int | None = None
@@ -88,7 +88,7 @@ class Compare:
         return self.out if self.out is not None else Path("runs") / f"compare-{self.preset}"
 
     def base(self, seed: int) -> RunConfig:
-        """The run that all systems have in common: that of the network that is not pruned.
+        """Return the run that all methods have in common: that of the network that is not pruned.
 
         Args:
             seed: of the run.
@@ -109,7 +109,7 @@ class Compare:
 
 
 def comparison(name: str) -> Compare:
-    """The settings of a preset.
+    """Return the settings of a preset.
 
     Raises:
         InputError: for an unknown name; the message lists the known ones.

@@ -1,4 +1,4 @@
-"""What came out of a comparison: for each system mean, standard deviation and number of seeds.
+"""The table of a comparison: for each method mean, standard deviation and number of seeds.
 
 Shares and times are relative to the network that is not pruned, of the same seed: multiply–accumulates and parameters
 of what is left, floating-point operations and wall time of the whole training. Accuracy is that of the last epoch.
@@ -9,19 +9,20 @@ the wall time of all runs together. `runs` says what made them, `written` what p
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 from training.engine.config import run_identity
+from training.evidence.runs import shared_settings
+from training.evidence.statistics import mean_and_deviation
 from training.experiments.compare.one_run import Run
 from training.experiments.compare.plan import Plan
 from training.experiments.compare.provenance import provenance
 from training.experiments.compare.published import published
 from training.runtime.environment import environment
 
-__all__ = ["MEASURES", "spread", "table"]
+__all__ = ["MEASURES", "over_seeds", "table"]
 
 #: Name in a row → what it is.
 MEASURES = {
@@ -36,8 +37,8 @@ MEASURES = {
 }
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation and the values.
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Return mean, standard deviation and the values.
 
     Returns:
         mean: None without values.
@@ -45,18 +46,15 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
         values: as given.
 
     Example:
-        >>> spread([1.0, 3.0])
+        >>> over_seeds([1.0, 3.0])
         {'mean': 2.0, 'sd': 1.4142135623730951, 'values': [1.0, 3.0]}
     """
-    return {
-        "mean": statistics.fmean(values) if values else None,
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "values": list(values),
-    }
+    mean, deviation = mean_and_deviation(values)
+    return {"mean": mean, "sd": deviation, "values": list(values)}
 
 
 def table(plan: Plan) -> dict[str, Any]:
-    """The table of all runs that are finished, as JSON holds it; a system without a finished run has no row.
+    """Return the table of all runs that are finished, as JSON holds it; a method without a finished run has no row.
 
     Nothing is left of a seed whose run without pruning is not finished: there is nothing to relate it to.
     """
@@ -97,7 +95,7 @@ def table(plan: Plan) -> dict[str, Any]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in run_identity(run.config).items() if name != "seed"}
+    return shared_settings(run_identity(run.config), "seed")
 
 
 def _own_seconds(result: dict[str, Any]) -> float:
@@ -114,15 +112,15 @@ def _row(finished: list[dict[str, Any]], plain: dict[int, dict[str, Any]]) -> di
         **{name: one[name] for name in ("label", "method", "settings", "pretrained", "epochs", "retrain")},
         "taken_over": one["taken_over"] is not None,
         "seeds": [result["seed"] for result in finished],
-        "accuracy": spread([result["accuracy"] for result in finished]),
-        "macs": spread([result["macs"] / full["macs"] for result, full in pairs]),
-        "parameters": spread([result["parameters"] / full["parameters"] for result, full in pairs]),
+        "accuracy": over_seeds([result["accuracy"] for result in finished]),
+        "macs": over_seeds([result["macs"] / full["macs"] for result, full in pairs]),
+        "parameters": over_seeds([result["parameters"] / full["parameters"] for result, full in pairs]),
         **_optional("parameters_masked", "parameters_masked", "parameters", pairs),
-        "training_flops": spread([result["flops"] / full["flops"] for result, full in pairs]),
-        "own_training_flops": spread(
+        "training_flops": over_seeds([result["flops"] / full["flops"] for result, full in pairs]),
+        "own_training_flops": over_seeds(
             [(result["flops"] - spent) / full["flops"] for (result, full), spent in zip(pairs, before, strict=True)]
         ),
-        "time": spread([result["seconds"] / full["seconds"] for result, full in pairs]),
+        "time": over_seeds([result["seconds"] / full["seconds"] for result, full in pairs]),
         **_optional("processor_time", "processor_seconds", "processor_seconds", pairs),
     }
 
@@ -131,4 +129,4 @@ def _optional(name: str, what: str, of: str, pairs: list[tuple[dict[str, Any], d
     """A measure that not every run has."""
     if any(what not in result or of not in full for result, full in pairs):
         return {}
-    return {name: spread([result[what] / full[of] for result, full in pairs])}
+    return {name: over_seeds([result[what] / full[of] for result, full in pairs])}

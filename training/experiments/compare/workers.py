@@ -1,4 +1,4 @@
-"""Where the runs of a comparison are made: here one after another, in processes, or on a Dask cluster.
+"""Places where the runs of a comparison are made: here one after another, in processes, or on a Dask cluster.
 
 Each of the three gives back every run as it ends, with what stopped it, if anything did: one run that diverges does not
 keep the others from being made.
@@ -32,7 +32,7 @@ Worker = Callable[[Sequence[Run]], Iterator[Ended]]
 
 @contextlib.contextmanager
 def worker(jobs: int, cluster: str | None) -> Iterator[Worker]:
-    """What makes the runs.
+    """Return what makes the runs.
 
     Args:
         jobs: how many at once, in processes; 1: here.
@@ -62,7 +62,7 @@ def attempt(run: Run, quiet: bool) -> str | None:
 
 
 def one_after_another(runs: Sequence[Run]) -> Iterator[Ended]:
-    """In this process, each with its own progress."""
+    """Make the runs in this process, each with its own progress."""
     for run in runs:
         why = attempt(run, quiet=False)
         if why is not None:
@@ -71,7 +71,7 @@ def one_after_another(runs: Sequence[Run]) -> Iterator[Ended]:
 
 
 def in_processes(runs: Sequence[Run], jobs: int) -> Iterator[Ended]:
-    """In so many processes at once."""
+    """Make the runs in so many processes at once."""
     with processes(min(jobs, len(runs)) or 1) as pool:
         waiting: dict[Future[str | None], Run] = {pool.submit(attempt, run, True): run for run in runs}
         yield from _as_they_end(as_completed(waiting), waiting, BrokenProcessPool)
@@ -87,7 +87,7 @@ def on_cluster(address: str) -> Iterator[Worker]:
     try:
         import distributed
     except ImportError:
-        raise InputError("cluster needs dask.distributed: pip install 'pruning-dynamics[cluster]'") from None
+        raise InputError("cluster needs dask.distributed: pip install -e '.[cluster]' in the clone") from None
     try:
         client = distributed.Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""From remaining ratios to masks, differentiably; and what the ratios are expected to cost.
+"""Masks made from remaining ratios, differentiably; and what the ratios are expected to cost.
 
 A group of n units with ratio r keeps r·n of them. Put in order of importance, place 0 first, the unit at place k gets
 
@@ -26,7 +26,7 @@ _ROUNDING = 1e-9  # r·n is taken for the whole number that it is within roundin
 def channel_mask(
     ratios: Float[Tensor, " group"], place: Int[Tensor, " unit"], sizes: Int[Tensor, " group"]
 ) -> Float[Tensor, " unit"]:
-    """The masks m of all units, group after group.
+    """Return the masks m of all units, group after group.
 
     The slope ∂m/∂r is n at the one unit that is partly on. At a whole number of units it is that of the next unit (to
     the right), at r = 1 that of the last.
@@ -51,7 +51,7 @@ def channel_mask(
 
 
 def places(scores: Float[np.ndarray, " unit"], sizes: list[int]) -> Int[np.ndarray, " unit"]:
-    """The place of every unit in its group: 0 for the highest score; of equal ones the later unit comes first.
+    """Return the place of every unit in its group: 0 for the highest score; of equal ones the later unit comes first.
 
     So the units at the last places are those that `training.methods.criteria.lowest` takes.
 

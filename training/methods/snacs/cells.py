@@ -50,7 +50,7 @@ class Hashing:
                 raise InputError(f"{name} must be ≥ {least}; got {getattr(self, name)}")
 
     def shift(self, table: int, what: int) -> float:
-        """Of the cuts, in widths, strictly between 0 and 1; each of the four things that are cut has another."""
+        """Return the shift of the cuts, in widths, strictly between 0 and 1; each thing that is cut has another."""
         return ((table + what) % self.tables + 0.5) / self.tables
 
 

@@ -1,4 +1,4 @@
-"""What chance alone gives: the expectation of Σ N log N over a contingency table whose margins are given.
+"""The part of chance: the expectation of Σ N log N over a contingency table whose margins are given.
 
 If rows and columns are independent, every assignment of the samples to cells that has the margins a and b is equally
 probable, so the number N in a cell is hypergeometric: P(N = k) = C(a, k) C(m−a, b−k) / C(m, b) of m samples. It is the

@@ -91,7 +91,7 @@ def reference(
     parents: Float[np.ndarray, "sample parent"],
     hashing: Hashing | None = None,
 ) -> Float[np.ndarray, "child parent"]:
-    """The same by brute force: for every sample, how many others are in its cell. Quadratic in the samples.
+    """Count by brute force, for every sample, how many others are in its cell. Quadratic in the samples.
 
     Σ N log N over cells is Σ log N over samples. The other parents' predictions are a regression of its own for every
     pair, and no cells are mistaken for one. It shares with the fast one what chance alone gives.

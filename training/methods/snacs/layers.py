@@ -52,15 +52,15 @@ class Pair:
         return self.layer.weight.shape[0]
 
     def strength(self) -> Float[Tensor, "child parent"]:
-        """Mean absolute weight of every kernel."""
+        """Return mean absolute weight of every kernel."""
         return self.layer.weight.detach().unflatten(1, (self.parents, -1)).flatten(2).abs().mean(2)
 
     def read(self, inputs: Tensor) -> Float[Tensor, "image parent"]:
-        """The parents' activations, from what the layer reads."""
+        """Return the parents' activations, from what the layer reads."""
         return inputs.flatten(1).unflatten(1, (self.parents, -1)).mean(2)
 
     def made(self, outputs: Tensor) -> Float[Tensor, "image child"]:
-        """The children's activations, from what the layer makes; the normalisation must be in evaluation mode."""
+        """Return the children's activations, of what the layer makes; the normalisation must be in evaluation mode."""
         if self.target is not None:
             norm = self.target.norm
             outputs = F.relu(outputs if norm is None else norm(outputs))
@@ -68,7 +68,7 @@ class Pair:
 
     @contextmanager
     def without(self, kept: Bool[Tensor, "child parent"]) -> Iterator[None]:
-        """The layer with only some of its kernels, for a while; then its weights are what they were, bit for bit."""
+        """Leave only some of the layer's kernels, for a while; then its weights are what they were, bit for bit."""
         whole = self.layer.weight.detach().clone()
         with torch.no_grad():
             zero_kernels(self.layer.weight, kept)
@@ -79,7 +79,7 @@ class Pair:
 
 
 def layers_of(network: nn.Module, gates: Gates, structure: Structure) -> list[Pair]:
-    """All layers in order of execution; SNACS prunes between the first and the last.
+    """Return all layers in order of execution; SNACS prunes between the first and the last.
 
     Args:
         network: gated.

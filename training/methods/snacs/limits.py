@@ -27,7 +27,7 @@ GRID = range(1, 98, 2)
 
 
 def kept_at(order: Int[np.ndarray, " candidate"], shape: tuple[int, int], percent: int) -> Bool[np.ndarray, "c p"]:
-    """Which kernels of a layer are left at a share: the first ones of an order go, never more than the share.
+    """Return which kernels of a layer are left at a share: the first ones of an order go, never more than the share.
 
     Args:
         order: flat indices of the kernels that may go, those that go first in front.
@@ -46,7 +46,7 @@ def kept_at(order: Int[np.ndarray, " candidate"], shape: tuple[int, int], percen
 
 
 def largest(accuracies: Sequence[float], drop: float = 0.7) -> int:
-    """The largest share of the grid whose accuracy is still at least max − drop·(max − min), in per cent.
+    """Return the largest share of the grid whose accuracy is still at least max − drop·(max − min), in per cent.
 
     Example:
         >>> largest([0.9] * 10 + [0.5] * 5 + [0.1] * 34)
@@ -69,7 +69,7 @@ def upper_limits(
     labels: Int[Tensor, " image"],
     drop: float = 0.7,
 ) -> list[int]:
-    """The limit of each layer, in per cent of its kernels.
+    """Return the limit of each layer, in per cent of its kernels.
 
     Args:
         network: gated, trained; left as it was.

@@ -1,4 +1,4 @@
-"""What is left of a child and of a parent when the other parents have said what they can, linearly.
+"""Residuals of a child and of a parent, given all that the other parents say of them, linearly.
 
 The information I(X; Y | Z) of a child X with a parent Y, given the other parents Z, conditions on as many dimensions as
 there are other parents: far too many for cells. Here Z is replaced by the two numbers of it that matter most, the
@@ -33,7 +33,7 @@ __all__ = ["Regression", "Residuals", "standardised"]
 
 
 def standardised(values: Float[np.ndarray, "sample column"]) -> Float[np.ndarray, "sample column"]:
-    """Mean 0 and deviation 1 in each column; a constant one becomes 0."""
+    """Return mean 0 and deviation 1 in each column; a constant one becomes 0."""
     centred, deviation = values - values.mean(0), values.std(0)
     return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-12)
 
@@ -79,7 +79,7 @@ class Regression:
         self._child_variance = np.maximum(1 - explained, 0) + ridge
 
     def without(self, parent: int) -> Residuals:
-        """The residuals for one parent's pairs: given all the others."""
+        """Return the residuals for one parent's pairs: given all the others."""
         own, coefficient, variance = self._left[:, parent], self._coefficients[parent], self._variance[parent]
         children = self._child_left + own[:, None] * coefficient
         return Residuals(

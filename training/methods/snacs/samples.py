@@ -15,7 +15,7 @@ __all__ = ["images_of_each_class"]
 def images_of_each_class(
     source: Source, per_class: int, seed: int, batch: int = 250
 ) -> tuple[Float[Tensor, "image c h w"], Int[Tensor, " image"]]:
-    """The same images and labels whenever they are asked for, chosen at random.
+    """Return the same images and labels whenever they are asked for, chosen at random.
 
     Args:
         source: the data.

@@ -1,4 +1,4 @@
-"""How strongly filters of consecutive layers are connected: adaptive conditional mutual information.
+"""Connectivity of filters in consecutive layers: adaptive conditional mutual information.
 
     score(c, p) = I(c; p | the other parents) · scale(w̄_cp)
 
@@ -51,7 +51,7 @@ def check_scale(name: str) -> None:
 
 
 def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "_ _"]]:
-    """w̄ of every kernel, in [0, 1]: the weakest of all layers has 0, the strongest 1.
+    """Return w̄ of every kernel, in [0, 1]: the weakest of all layers has 0, the strongest 1.
 
     Raises:
         InputError: for weights that are not finite.

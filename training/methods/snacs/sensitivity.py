@@ -1,4 +1,4 @@
-"""Which filters are critical: those that contribute most to the succeeding layer; they are protected from pruning.
+"""Critical filters contribute most to the succeeding layer; they are protected from pruning.
 
 Sensitivity of a filter is the mean normalised weight (`training.methods.snacs.scores`) of its kernels in the layers
 that read it. The abstract of arXiv 2006.12463: it "measures the strength of their contributions to the succeeding layer
@@ -24,12 +24,12 @@ __all__ = ["critical", "critical_count", "critical_units", "protected_kernels"]
 
 
 def critical_count(filters: int, share: float) -> int:
-    """How many of some filters are critical; `share` as in `critical`."""
+    """Return how many of some filters are critical; `share` as in `critical`."""
     return max(1, int(share * filters)) if share else 0
 
 
 def critical(sensitivity: Float[np.ndarray, " filter"], share: float) -> Bool[np.ndarray, " filter"]:
-    """The filters of highest sensitivity.
+    """Return the filters of highest sensitivity.
 
     Args:
         sensitivity: of each filter.
@@ -47,7 +47,7 @@ def critical(sensitivity: Float[np.ndarray, " filter"], share: float) -> Bool[np
 def critical_units(
     group: UnitGroup, layers: Sequence[Pair], weights: Sequence[Float[np.ndarray, "_ _"]], share: float
 ) -> Bool[np.ndarray, " unit"]:
-    """The critical ones of a group of gated units, by all kernels that read them.
+    """Return the critical ones of a group of gated units, by all kernels that read them.
 
     Args:
         group: one that some of the layers read.
@@ -65,7 +65,7 @@ def protected_kernels(
     units: dict[str, Bool[np.ndarray, " _"]],
     share: float,
 ) -> Bool[np.ndarray, "child parent"]:
-    """The kernels of a layer that must stay: all of critical parents and of critical children.
+    """Return the kernels of a layer that must stay: all of critical parents and of critical children.
 
     Args:
         pair: the layer.

@@ -14,12 +14,12 @@ _WIDTH, _HEIGHT, _LEFT, _BELOW = 600, 220, 46, 34
 
 @dataclass(frozen=True)
 class Curve:
-    """One line.
+    """One line of a chart.
 
     Attributes:
         name: in the legend.
         kind: its class in the style sheet.
-        x, y: its points, y in [0, 100].
+        x, y: its points, x ≥ 0 and increasing, y in [0, 100].
     """
 
     name: str
@@ -29,7 +29,7 @@ class Curve:
 
 
 def chart(title: str, curves: Sequence[Curve], unit: str) -> str:
-    """Curves in percent over one axis; nothing where there is no curve of at least one point.
+    """Return curves in percent over one axis as SVG; an empty text where no curve has a point.
 
     Args:
         title: read aloud in place of the picture.

@@ -1,4 +1,4 @@
-"""The page put together: the verdict first, then run by run what it rests on."""
+"""The HTML page put together: the verdict first, then run by run what it rests on."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from training.evidence.audit import HEADINGS, Row, cells
+from training.certificates.fates import DEAD
+from training.evidence.audit import HEADINGS, cells
 from training.reports.html.curves import Curve, chart
 from training.reports.html.elements import code, element, section, table
 from training.reports.html.gates import plot
 from training.reports.html.layers import bars
 from training.reports.html.measures import COSTS, MEASURES, compared, same_but_seed
 from training.reports.html.runs import PageRun
-from training.reports.text import settings_line, title
+from training.reports.text import gate_count, rule_tables, settings_line, title
+from training.runtime.text_tables import percent
 
 __all__ = ["page"]
 
@@ -22,7 +24,7 @@ METHOD = "https://arxiv.org/abs/2411.09127"
 
 
 def page(runs: Sequence[PageRun]) -> str:
-    """One HTML document for one or more runs; it needs no other file, and asks for none.
+    """Return one HTML document for one or more runs; it needs no other file, and loads none.
 
     Raises:
         ValueError: for no runs.
@@ -50,16 +52,16 @@ def _verdicts(runs: Sequence[PageRun]) -> str:
 
 
 def _cost_sentence(run: PageRun) -> str:
-    """What is left, at which accuracy, and what finding it took."""
+    """Return what is left, at which accuracy, and what finding it took, in two sentences."""
     gated, ungated = run.result["gated"], run.result.get("ungated")
     sentence = (
-        f"Left are {100 * gated['macs'] / gated['macs_full']:.1f}% of the multiply–accumulates, at "
-        f"{100 * gated['accuracy']:.2f}% test accuracy"
+        f"Left are {percent(gated['macs'], of=gated['macs_full'])} of the multiply–accumulates, at "
+        f"{percent(gated['accuracy'], 2)} test accuracy"
     )
-    sentence += f" ({100 * ungated['accuracy']:.2f}% without gates)" if ungated else ""
+    sentence += f" ({percent(ungated['accuracy'], 2)} without gates)" if ungated else ""
     spent = [f"{gated['seconds']:.0f} s"]
     if "flops" in gated:  # earlier versions did not count them
-        spent = [f"{100 * gated['flops'] / gated['flops_full']:.1f}% of the full network's FLOPs", *spent]
+        spent = [f"{percent(gated['flops'], of=gated['flops_full'])} of the full network's FLOPs", *spent]
     return f"{sentence}. Training took {' and '.join(spent)}."
 
 
@@ -84,13 +86,9 @@ def _run(run: PageRun, alone: bool) -> str:
 
 
 def _rules(result: dict[str, Any]) -> str:
-    """The tables of rules; a prune run has none, since what left cannot be judged."""
+    """Return the section with the tables of rules; a prune run has none, since what left cannot be judged."""
     about = [element("p", settings_line(result["settings"])), element("p", f"Data: {result['data']}.")]
-    tables = []
-    for kind in ("units", "layers"):
-        if kind in result and result[kind][0]["gates"]:
-            rows = [Row(**row) for row in result[kind]]
-            tables.append(table(list(HEADINGS), map(cells, rows), f"{kind.capitalize()} ({rows[0].gates} gates)"))
+    tables = [table(list(HEADINGS), map(cells, rows), gate_count(kind, rows)) for kind, rows in rule_tables(result)]
     if not tables:
         about.append(element("p", "No table of rules: the gates that left cannot be judged by what became of them."))
     return section("Rules", *tables, *about)
@@ -99,7 +97,8 @@ def _rules(result: dict[str, Any]) -> str:
 def _about_paths(run: PageRun) -> str:
     about = (
         f"θ is the probability that a gate is on, ρ the norm of its weights; {len(run.paths['steps'])} records of the "
-        "run. “Certified” means here by the half-plane, whatever rule the verdict is on; dead: θ ≤ 0.02 to the end."
+        f"run. “Certified” means here by the half-plane, whatever rule the verdict is on; dead: θ ≤ "
+        f"{DEAD:g} to the end."
     )
     return element("p", about)
 
@@ -109,7 +108,7 @@ def _about_structure() -> str:
 
 
 def _curves(run: PageRun) -> str:
-    """Accuracy and what is left, epoch by epoch."""
+    """Return the chart of accuracy and size, epoch by epoch."""
     gated, ungated = run.epochs("gated"), run.epochs("ungated")
     curves = [
         Curve("test accuracy, gated", "gated", *_points(gated, "accuracy")),

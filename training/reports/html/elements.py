@@ -1,4 +1,4 @@
-"""HTML from plain values: whatever comes from a file is escaped here."""
+"""HTML elements made from plain values, which are escaped here wherever they come from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["code", "element", "section", "table", "text"]
 
 
 def text(value: object) -> str:
-    """A value as the text of an element or attribute.
+    """Return a value as the text of an element or attribute.
 
     Example:
         >>> text("<b> & 'c'")
@@ -19,7 +19,7 @@ def text(value: object) -> str:
 
 
 def element(name: str, value: object, /, **attributes: object) -> str:
-    """An element with a text in it.
+    """Return an element with a text in it.
 
     Example:
         >>> element("p", "a < b", id="x")
@@ -30,17 +30,17 @@ def element(name: str, value: object, /, **attributes: object) -> str:
 
 
 def code(value: object) -> str:
-    """A command or file, in a block that scrolls."""
+    """Return a command or file in a block that scrolls."""
     return f"<pre>{element('code', value)}</pre>"
 
 
 def section(heading: str, *parts: str, level: int = 3) -> str:
-    """A heading, and finished HTML below it."""
+    """Return a section: a heading, and finished HTML below it."""
     return "\n".join(["<section>", element(f"h{level}", heading), *parts, "</section>"])
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """A table of texts that scrolls sideways where the screen is narrow; first column left, the others right."""
+    """Return a table of texts that scrolls sideways where the screen is narrow; first column left, others right."""
     lines = ['<div class="wide" tabindex="0"><table>']
     if caption:
         lines.append(element("caption", caption))

@@ -1,4 +1,4 @@
-"""The interactive gate paths: their data for the script, and the place where it draws."""
+"""The interactive gate paths: the data that the script reads, and the place where it draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["data", "plot"]
 
 
 def data(run: PageRun) -> str:
-    """What the script reads, as an element that holds JSON; columns are gates."""
+    """Return an element that holds as JSON what the script reads; columns are gates."""
     paths = run.paths
     names = {
         "gates": paths["gates"],
@@ -35,7 +35,7 @@ def _columns(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def plot(run: PageRun) -> str:
-    """The controls, the canvases, and a line of text that names the chosen gate."""
+    """Return the controls, the canvases, and a line of text that names the chosen gate."""
     groups = dict.fromkeys(group_of(gate) for gate in run.paths["gates"])
     options = [element("option", "all layers", value="")] + [element("option", name, value=name) for name in groups]
     views = {"theta": "θ over steps", "rho": "ρ over steps", "plane": "the (ρ, θ) plane"}

@@ -1,4 +1,4 @@
-"""The structure before and after, layer by layer: how many units each group had, and how many are on at the end."""
+"""The structure before and after, layer by layer: the units of each group at the start, and those on at the end."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class LayerKept:
 
     Attributes:
         name: of the group or branch.
-        is_branch: which of the two.
-        before: gates at first.
+        is_branch: whether it is a branch.
+        before: gates at the start.
         after: of them with θ ≥ ½ at the last record.
     """
 
@@ -28,7 +28,7 @@ class LayerKept:
 
 
 def group_of(gate: str) -> str:
-    """The group in which a gate lies, by its name.
+    """Return the group in which a gate lies, by its name.
 
     Example:
         >>> group_of("block0.units[3]"), group_of("block0.branch")
@@ -38,7 +38,7 @@ def group_of(gate: str) -> str:
 
 
 def layers_kept(run: PageRun) -> list[LayerKept]:
-    """All groups and branches, in the order of the gates."""
+    """Return all groups and branches, in the order of the gates."""
     found: dict[str, LayerKept] = {}
     for gate, is_branch, theta in zip(run.paths["gates"], run.paths["is_layer"], run.paths["theta"][-1], strict=True):
         name = group_of(gate)
@@ -48,7 +48,7 @@ def layers_kept(run: PageRun) -> list[LayerKept]:
 
 
 def bars(run: PageRun) -> str:
-    """The groups and branches as rows with a bar each: its length what there was, the filled part what is on."""
+    """Return the groups and branches as rows with a bar each: as long as before, filled as far as on at the end."""
     kept = layers_kept(run)
     most = max(layer.before for layer in kept)
     rows = []

@@ -1,12 +1,14 @@
-"""The numbers by which runs are compared, each with its name and how it is written: one place for all of them."""
+"""The numbers by which runs are compared, each with its name and how it is written."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from training.evidence.runs import shared_settings
+from training.evidence.statistics import mean_and_deviation
 from training.reports.html.runs import PageRun
+from training.runtime.text_tables import DASH, plus_minus
 
 __all__ = ["COSTS", "MEASURES", "VERDICTS", "Measure", "compared", "same_but_seed"]
 
@@ -26,12 +28,12 @@ class Measure:
     digits: int = 0
 
     def written(self, value: float | None) -> str:
-        """The number as text, a dash for none."""
-        return "–" if value is None else f"{value:,.{self.digits}f}"
+        """Return the number as text, a dash for none."""
+        return DASH if value is None else f"{value:,.{self.digits}f}"
 
 
 def _gated(name: str, per: str | None = None, scale: float = 1.0) -> Callable[[PageRun], float | None]:
-    """A number of the gated network, times a scale, or in percent of another."""
+    """Return a reader of a number of the gated network, times a scale, or in percent of another."""
 
     def found(run: PageRun) -> float | None:
         gated = run.result["gated"]
@@ -74,7 +76,7 @@ MEASURES = VERDICTS + COSTS
 
 
 def compared(runs: Sequence[PageRun], measures: Sequence[Measure] = MEASURES) -> list[list[str]]:
-    """A row a measure, a column a run; where runs differ by their seed only, mean ± standard deviation as the last.
+    """Return a row a measure, with a cell a run and, where runs differ by their seed only, mean ± standard deviation.
 
     Measures that no run has are left out.
     """
@@ -86,16 +88,17 @@ def compared(runs: Sequence[PageRun], measures: Sequence[Measure] = MEASURES) ->
         row = [measure.name, *map(measure.written, values)]
         if same_but_seed(runs):
             known = [value for value in values if value is not None]
-            whole, digits = len(known) == len(values), measure.digits or 1
-            spread = f"{statistics.mean(known):,.{digits}f} ± {statistics.stdev(known):,.{digits}f}" if whole else "–"
-            row.append(spread)
+            mean, deviation = mean_and_deviation(known)
+            if mean is None or len(known) < len(values):
+                row.append(DASH)
+            else:
+                row.append(plus_minus(mean, deviation, measure.digits or 1, separator=","))
         rows.append(row)
     return rows
 
 
 def same_but_seed(runs: Sequence[PageRun]) -> bool:
-    """Whether there are several runs with the same settings and different seeds."""
-    own = {"seed", "seeds", "out", "jobs", "threads"}
-    settings = [{name: v for name, v in run.result["settings"].items() if name not in own} for run in runs]
+    """Return whether there are several runs with the same settings and different seeds."""
+    settings = [shared_settings(run.result["settings"], "seed") for run in runs]
     seeds = {run.result["seed"] for run in runs}
     return len(runs) > 1 and len(seeds) == len(runs) and all(each == settings[0] for each in settings)

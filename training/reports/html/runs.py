@@ -1,4 +1,4 @@
-"""What the page is made from: the result files of finished runs, and nothing else."""
+"""The result files of finished runs, from which alone the page is made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from training.certificates.fates import fates
 from training.certificates.history import open_history
 from training.errors import InputError
-from training.evidence.verdict import Verdict, verdict
+from training.evidence.verdict import RunVerdict, run_verdict
 from training.reports.gate_paths import gate_paths
 from training.runtime.atomic_files import read_json
 
@@ -38,7 +38,7 @@ class PageRun:
     paths: dict[str, Any]
     scalars: list[dict[str, Any]]
     environment: dict[str, Any]
-    verdict: Verdict
+    verdict: RunVerdict
 
     @property
     def removed(self) -> list[int]:
@@ -50,12 +50,12 @@ class PageRun:
         return steps
 
     def epochs(self, network: str) -> list[dict[str, Any]]:
-        """The scalars of each epoch of the "gated" or the "ungated" network."""
+        """Return the scalars of each epoch of the "gated" or the "ungated" network."""
         return [line for line in self.scalars if line.get("network") == network and "epoch" in line]
 
 
 def read_runs(folders: Sequence[Path]) -> list[PageRun]:
-    """The runs in these folders; a folder of many seeds stands for the runs in it.
+    """Return the runs in these folders; a folder of many seeds stands for the runs in it.
 
     Raises:
         InputError: for a folder without a run, an unfinished or damaged one, or one named twice.
@@ -94,14 +94,14 @@ def _read(folder: Path, name: str) -> PageRun:
             paths=paths,
             scalars=_scalars(folder / "scalars.jsonl"),
             environment=read_json(folder / "environment.json") or {},
-            verdict=verdict(result, len(paths["gates"])),
+            verdict=run_verdict(result, len(paths["gates"])),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"the results in {folder} are of another version of this package ({error!r})") from None
 
 
 def _paths(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """From the histories where they are there, since these are whole; else from the file kept beside the table."""
+    """Return the gate paths from the history where it is there, since it is whole; else from gate_paths.json."""
     if (folder / "gates.zarr").is_dir():
         return gate_paths(open_history(folder / "gates.zarr"), result["warmup"])
     paths = read_json(folder / "gate_paths.json")

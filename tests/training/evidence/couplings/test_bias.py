@@ -125,7 +125,7 @@ def test_a_history_without_the_columns_is_refused():
 
 
 def test_the_command_on_a_real_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training.experiments.validate, "_draw", lambda folder: None)
+    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
     tracker = TrackerSettings(warmup=20, window=20, every=5, probe_every=2)
     chosen = {"nu": 3.0, "alpha": 0.2, "gate_lr": 2.0, "epochs": 2, "batch": 32, "hold": 20, "ungated": False}
     folder = validate(RunConfig(out=tmp_path / "run", network="resnet8", width=4, tracker=tracker, **chosen))

@@ -17,8 +17,8 @@ from training.certificates.tracker import TrackerSettings
 from training.commands.compare import compare
 from training.data.data_sets import load_digits
 from training.engine.build import network_of
+from training.engine.callbacks import Callback
 from training.engine.config import PRESETS, PruneSettings
-from training.engine.loop import Hooks
 from training.errors import InputError
 from training.experiments.compare import COMPARISONS, Compare, planned
 from training.experiments.compare.latex import escaped
@@ -26,9 +26,10 @@ from training.experiments.compare.settings import comparison
 from training.experiments.compare.workers import _as_they_end
 from training.experiments.validate import resume
 from training.gating.network_structure import structure_of
+from training.methods import registry
 from training.methods.amount import macs_without, removed_at
-from training.methods.registry import SYSTEMS, TARGETS, system
-from training.methods.system import training_with
+from training.methods.base import training_run
+from training.methods.registry import TARGETS
 from training.runtime.checkpoints import Checkpoints
 from training.runtime.progress import Progress
 
@@ -114,8 +115,8 @@ def test_the_table_says_what_made_its_runs_whoever_put_it_together(finished, tmp
 
 def test_a_trained_network_taken_over_is_the_run_that_trains_its_own(finished):
     chosen = small(finished)
-    own = training_with(system("prune-and-retrain", ratio=0.5, retrain=1), chosen.base(1), load_digits())
-    trained = own.run(Progress("test", 1, quiet=True), Hooks())
+    own = training_run(registry.method("prune-and-retrain", ratio=0.5, retrain=1), chosen.base(1), load_digits())
+    trained = own.run(Progress("test", 1, quiet=True), Callback())
     found = result(finished, "prune-and-retrain,ratio=0.5", 1)
     assert [found[name] for name in ("accuracy", "loss", "flops", "steps")] == [
         trained.accuracy,
@@ -256,7 +257,7 @@ def test_systems_that_are_not_asked_for_now_are_named(finished, tmp_path, capsys
 def test_a_rule_with_a_comma_and_other_letters_can_be_named(tmp_path):
     name = "certified-gates:rule=half-plane, escape ≤ 0.1,nu=2"
     (_, entry) = planned(small(tmp_path, methods=(name,), epochs=40)).entries
-    assert (entry.system.rule, entry.system.nu) == ("half-plane, escape ≤ 0.1", 2)
+    assert (entry.settings.rule, entry.settings.nu) == ("half-plane, escape ≤ 0.1", 2)
     assert escaped(name) == r"certified-gates:rule=half-plane, escape $\le$ 0.1,nu=2"
     assert escaped("certified-gates:rule=θ < 0.5") == r"certified-gates:rule=$\theta$ \textless{} 0.5"
 
@@ -361,13 +362,13 @@ def test_a_preset_fits_every_system(name, tmp_path):
     plan = planned(chosen)
     digits = load_digits()
     full = structure_of(network_of(chosen.base(0), digits), digits.shape)
-    assert {entry.system.name for entry in plan.entries} == set(SYSTEMS)
+    assert {entry.settings.name for entry in plan.entries} == set(registry.METHODS)
     assert all(len(runs) == 2 for runs in plan.runs)
     for each in plan.entries:
-        target = TARGETS.get(each.system.name)
-        assert target != "share" or each.system.share == chosen.share
+        target = TARGETS.get(each.settings.name)
+        assert target != "share" or each.settings.share == chosen.share
         if target == "ratio":
-            left = macs_without(removed_at(each.system.ratio, full), full) / full.full_macs
+            left = macs_without(removed_at(each.settings.ratio, full), full) / full.full_macs
             assert left == pytest.approx(chosen.share, rel=0.02)
 
 

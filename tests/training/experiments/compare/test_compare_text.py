@@ -11,15 +11,15 @@ from training.experiments.compare.columns import grid, notes
 from training.experiments.compare.latex import _CHARACTERS, as_latex, escaped
 from training.experiments.compare.markdown import as_markdown
 from training.experiments.compare.published import _ALL, published
-from training.experiments.compare.table import MEASURES, spread
-from training.methods.registry import SYSTEMS
+from training.experiments.compare.table import MEASURES, over_seeds
+from training.methods.registry import METHODS
 from training.networks.registry import NETWORKS
 
 TOKENS = re.compile("|".join(re.escape(token) for token in sorted(_CHARACTERS.values(), key=len, reverse=True)) + "|.")
 
 
 def row(label, known=(), values=(0.91, 0.93)):
-    measures = {name: spread(values) for name in MEASURES if name != "parameters_masked"}
+    measures = {name: over_seeds(values) for name in MEASURES if name != "parameters_masked"}
     system = {"label": label, "method": "none", "settings": {}, "pretrained": bool(known), "epochs": 5, "retrain": 2}
     return measures | system | {"taken_over": bool(known), "seeds": [*range(len(values))], "published": list(known)}
 
@@ -63,7 +63,7 @@ def test_every_row_has_as_many_cells_as_headings(label):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_mean_and_standard_deviation_are_of_the_sample(values):
-    found = spread(values)
+    found = over_seeds(values)
     assert found["mean"] == pytest.approx(statistics.mean(values)) and found["values"] == values
     squares = sum((value - found["mean"]) ** 2 for value in values)
     if len(values) == 1:
@@ -73,7 +73,7 @@ def test_mean_and_standard_deviation_are_of_the_sample(values):
 
 
 def test_masked_kernels_are_reported_beside_what_is_there():
-    masked = row("snacs") | {"parameters_masked": spread((0.5, 0.5))}
+    masked = row("snacs") | {"parameters_masked": over_seeds((0.5, 0.5))}
     assert grid(result(masked))[1][6] == "92.0 ± 1.4 [50.0 ± 0.0]"
     assert "masked kernels" in " ".join(notes(result(masked))) and "masked" not in " ".join(notes(result(row("none"))))
 
@@ -91,4 +91,4 @@ def test_published_numbers_stand_apart_and_only_where_they_belong():
     assert with_them[0][-1] == "published (source)" and with_them[1][-1] == "–" and "DepGraph" in with_them[2][-1]
     assert not published("resnet56", None, "cifar100") and not published("resnet56", 8, "cifar10")
     assert published("vgg16", 64, "cifar10") and not published("resnet20", None, "cifar10")
-    assert all(p.source and p.network in NETWORKS and p.method in (None, *SYSTEMS) for p in _ALL)
+    assert all(p.source and p.network in NETWORKS and p.method in (None, *METHODS) for p in _ALL)

@@ -13,17 +13,18 @@ from torch import nn
 
 from training.data.data_sets import batches, load_digits
 from training.engine.build import network_of
+from training.engine.callbacks import Callback
 from training.engine.config import RunConfig
-from training.engine.loop import Hooks, Training
+from training.engine.loop import Training
 from training.engine.method import RunContext
 from training.engine.optimizer import weight_optimizer
 from training.errors import InputError
 from training.gating.network_structure import structure_of
 from training.methods import whole_units
 from training.methods.amount import macs_without
+from training.methods.base import training_run
 from training.methods.channel_masking.dynamic_mask import share_at
-from training.methods.registry import system
-from training.methods.system import training_with
+from training.methods.registry import method
 from training.networks.chain import Chain, Residual
 from training.runtime.progress import Progress
 
@@ -49,11 +50,11 @@ def config(**changes):
 
 
 def masking(**changes):
-    return system("channel-masking", **({"every": 2, "first": 0.2, "last": 0.8} | changes))
+    return method("channel-masking", **({"every": 2, "first": 0.2, "last": 0.8} | changes))
 
 
 def run(training, hooks=None):
-    return training.run(Progress("test", 1, quiet=True), hooks or Hooks())
+    return training.run(Progress("test", 1, quiet=True), hooks or Callback())
 
 
 def copied(training):
@@ -63,14 +64,14 @@ def copied(training):
     momentum = {
         name: moved[p]["momentum_buffer"].clone() for name, p in training.network.named_parameters() if p in moved
     }
-    return weights, momentum, training.learner.ratios.detach().clone()
+    return weights, momentum, training.method.ratios.detach().clone()
 
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-class Steps(Hooks):
+class Steps(Callback):
     """The state after every step; stops as suddenly as a kill would."""
 
     def __init__(self, stop=None):
@@ -89,10 +90,10 @@ class Steps(Hooks):
 
 
 def test_weights_and_ratios_take_turns_and_neither_moves_in_a_step_of_the_other(digits):
-    training, steps = training_with(masking(every=3), config(network="resnet8", width=4), digits), Steps()
+    training, steps = training_run(masking(every=3), config(network="resnet8", width=4), digits), Steps()
     steps.after[0] = copied(training)
     run(training, steps)
-    assert (training.learner.begin, training.learner.end) == (4, 16)
+    assert (training.method.begin, training.method.end) == (4, 16)
     for step in range(20):
         (weights, momentum, ratios), (others, pushed, moved) = steps.after[step], steps.after[step + 1]
         if step in (6, 9, 12, 15):
@@ -106,7 +107,7 @@ def test_weights_and_ratios_take_turns_and_neither_moves_in_a_step_of_the_other(
 
 def test_the_slope_of_a_ratio_is_that_of_the_loss(digits):
     """What autograd brings to the ratios in the loop's order of calls, against the loss at neighbouring ratios."""
-    learner = training_with(masking(first=0.0), config(network="resnet8", width=4), digits).learner
+    learner = training_run(masking(first=0.0), config(network="resnet8", width=4), digits).method
     learner.network.double()
     learner.gates.theta.data = learner.gates.theta.data.double()
     images, labels = next(batches(digits, BATCH, torch.Generator().manual_seed(0)))
@@ -115,8 +116,8 @@ def test_the_slope_of_a_ratio_is_that_of_the_loss(digits):
     def loss(ratios):
         with torch.no_grad():
             learner.ratios.copy_(ratios)
-        learner.factor(1, 20)
-        learner.sample(BATCH)
+        learner.lr_factor(1, 20)
+        learner.before_step(BATCH)
         return F.cross_entropy(learner.network(images.double()), labels)
 
     loss(start).backward()
@@ -135,10 +136,10 @@ def test_the_slope_of_a_ratio_is_that_of_the_loss(digits):
 def test_ratios_learn_to_differ_and_to_cost_the_target_and_whole_channels_meet_it(
     network, width, share, epochs, digits
 ):
-    training = training_with(
+    training = training_run(
         masking(share=share, ratio_lr=0.05), config(network=network, width=width, epochs=epochs), digits
     )
-    learner, steps = training.learner, Steps()
+    learner, steps = training.method, Steps()
     run(training, steps)
     ratios = learner.ratios.detach()
     assert ((1 - ratios) > 0.03).all() and float(ratios.max() - ratios.min()) > 0.05
@@ -158,17 +159,17 @@ def test_the_loss_has_a_say_in_the_ratios(digits):
     """Those learned with it differ from those of the FLOPs term alone."""
 
     def learned(blind):
-        training = training_with(masking(ratio_lr=0.2, strength=2.0), config(epochs=12), digits)
-        learner = training.learner
+        training = training_run(masking(ratio_lr=0.2, strength=2.0), config(epochs=12), digits)
+        learner = training.method
         if blind:
-            learn = learner.learn
+            learn = learner.after_backward
 
             def unseeing(losses, step, factor, forward=None):
                 if learner.moves_ratios(step):
                     learner.ratios.grad.zero_()
                 return learn(losses, step, factor, forward)
 
-            learner.learn = unseeing
+            learner.after_backward = unseeing
         run(training)
         return learner.ratios.detach()
 
@@ -178,7 +179,7 @@ def test_the_loss_has_a_say_in_the_ratios(digits):
 
 def test_channels_are_ranked_anew_whenever_the_ratios_move(digits):
     """A channel that grows heavy comes back into the mask, one that grows light leaves it."""
-    learner = training_with(masking(first=0.0), config(network="resnet8", width=4), digits).learner
+    learner = training_run(masking(first=0.0), config(network="resnet8", width=4), digits).method
     group = learner.gates.groups[0]
     with torch.no_grad():
         learner.ratios.fill_(0.5)
@@ -186,20 +187,20 @@ def test_channels_are_ranked_anew_whenever_the_ratios_move(digits):
         with torch.no_grad():
             group.producer.weight.fill_(0.1)
             group.producer.weight[heavy] = 1.0
-        learner.factor(1, 20)  # a step of the ratios
-        learner.sample(BATCH)
+        learner.lr_factor(1, 20)  # a step of the ratios
+        learner.before_step(BATCH)
         assert group.site.mask[0].flatten().nonzero().flatten().tolist() == heavy
 
 
 def test_an_evaluation_rounds_the_masks(digits):
-    learner = training_with(masking(first=0.0), config(network="resnet8", width=4), digits).learner
+    learner = training_run(masking(first=0.0), config(network="resnet8", width=4), digits).method
     with torch.no_grad():
         learner.ratios.copy_(torch.tensor([0.6, 0.55, 0.78]))  # 2.4 of 4, 4.4 of 8, 12.48 of 16
-    learner.factor(1, 20)
-    learner.sample(BATCH)  # a step of the ratios, in which they are not moved
+    learner.lr_factor(1, 20)
+    learner.before_step(BATCH)  # a step of the ratios, in which they are not moved
     with torch.no_grad():
         learner.gates.theta.copy_(torch.cat([*(group.site.mask[0] for group in learner.gates.groups), torch.ones(3)]))
-    learner.decide()
+    learner.before_evaluation()
     sites = [group.site.mask for group in learner.gates.groups]
     assert [int(mask.sum()) for mask in sites] == [2, 4, 12]
     assert all(set(mask.flatten().tolist()) <= {0.0, 1.0} for mask in sites)
@@ -214,14 +215,14 @@ WIDTHS = {"resnet8": 8, "resnet14": 4, "vgg16": 4, "vgg16-bypass": 4, "lenet-5":
 @pytest.mark.parametrize("network", WIDTHS)
 @pytest.mark.parametrize("share", [0.5, 0.7])
 def test_the_target_is_met_physically_and_the_heaviest_filters_stay(network, share, large):
-    training = training_with(masking(share=share), config(network=network, width=WIDTHS[network]), large)
-    learner = training.learner
+    training = training_run(masking(share=share), config(network=network, width=WIDTHS[network]), large)
+    learner = training.method
     full = np.array(learner.gates.sizes[: len(learner.gates.groups)])
     with torch.no_grad():
         learner.ratios.copy_(torch.as_tensor(np.random.default_rng(7).uniform(1 / full, 1)))
     norms = [group.producer.weight.detach().abs().flatten(1).sum(1) for group in learner.gates.groups]
-    assert all(learner.leaving(step) is None for step in range(20) if step != learner.end)
-    learner.remove(learner.leaving(learner.end))
+    assert all(learner.select_removals(step) is None for step in range(20) if step != learner.end)
+    learner.remove(learner.select_removals(learner.end))
     left = structure_of(training.network, large.shape)
     assert abs(left.total_macs / learner.full.full_macs - share) <= 0.02 * share
     assert len(learner.gates.groups) == len(full)  # no layer is lost
@@ -236,17 +237,17 @@ def test_the_target_is_met_physically_and_the_heaviest_filters_stay(network, sha
 @given(st.floats(0.3, 0.95), st.lists(st.floats(0.001, 1), min_size=2, max_size=2))
 @settings(max_examples=10)
 def test_whatever_was_learned_a_target_that_was_accepted_is_met(digits, share, ratios):
-    learner = training_with(masking(share=share), config(), digits).learner
+    learner = training_run(masking(share=share), config(), digits).method
     with torch.no_grad():
         learner.ratios.copy_(torch.tensor(ratios, dtype=torch.double).clamp(min=0.1))
-    learner.remove(learner.leaving(learner.end))
+    learner.remove(learner.select_removals(learner.end))
     assert abs(learner.structure.total_macs / learner.full.full_macs - share) <= 0.02 * share
 
 
 def test_a_search_that_would_not_end_is_refused_before_training(digits):
     with pytest.raises(InputError, match=r"within 0\.001%; the nearest found in \d+ steps of search is 0\.39"):
-        training_with(
-            system("channel-masking", share=0.391234, tolerance=1e-5), config(network="resnet14", width=8), digits
+        training_run(
+            method("channel-masking", share=0.391234, tolerance=1e-5), config(network="resnet14", width=8), digits
         )
 
 
@@ -255,23 +256,23 @@ def test_a_run_that_misses_its_target_says_so(limit, digits, monkeypatch, capsys
     """What one architecture has is the target, so near that only the search of all finds it; without it, a miss."""
     tolerance, full = 1e-4, structure_of(network_of(config(), digits), digits.shape)
     share = macs_without([7, 6], full) / full.full_macs
-    training = training_with(masking(share=share, tolerance=tolerance, ratio_lr=0.1), config(), digits)
+    training = training_run(masking(share=share, tolerance=tolerance, ratio_lr=0.1), config(), digits)
     monkeypatch.setattr(whole_units, "LIMIT", limit)
-    training.run(Progress("test", 1), Hooks())
-    off = training.learner.structure.total_macs / (share * training.learner.full.full_macs) - 1
+    training.run(Progress("test", 1), Callback())
+    off = training.method.structure.total_macs / (share * training.method.full.full_macs) - 1
     said = f"than the target of {share:g}, which was to be met within 0.01%" in " ".join(
         capsys.readouterr().err.split()
     )
-    assert training.learner.counts()["off_target"] == off
+    assert training.method.counts()["off_target"] == off
     assert said == (abs(off) > tolerance) == (limit == 0) and abs(off) < 0.05
 
 
 def test_before_its_phase_training_is_that_of_a_run_without_pruning(digits):
     ends = []
-    for chosen in (system("none"), masking(first=0.4)):
-        training = training_with(chosen, config(), digits)
+    for chosen in (method("none"), masking(first=0.4)):
+        training = training_run(chosen, config(), digits)
 
-        class Stop(Hooks):
+        class Stop(Callback):
             def save(self, training, last):
                 if training.at.step == 8:
                     ends.append({name: p.detach().clone() for name, p in training.network.named_parameters()})
@@ -287,7 +288,7 @@ def test_before_its_phase_training_is_that_of_a_run_without_pruning(digits):
 
 def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(digits):
     """Stopped before the phase, at the end of an epoch, behind a step of either kind."""
-    start = lambda: training_with(masking(), config(), digits)  # noqa: E731
+    start = lambda: training_run(masking(), config(), digits)  # noqa: E731
     whole, steps = start(), Steps()
     trained = run(whole, steps)
     for stop in (3, 5, 8, 9):
@@ -328,7 +329,7 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(digits):
 )
 def test_bad_settings_are_refused_before_anything_is_trained(changes, message, digits):
     with pytest.raises(InputError, match=message) as raised:
-        training_with(masking(**changes), config(), digits)
+        training_run(masking(**changes), config(), digits)
     assert "\n" not in str(raised.value)
 
 
@@ -338,16 +339,16 @@ def test_networks_without_units_are_refused(digits):
         network = Chain(nn.Conv2d(1, 4, 3, 1, 1), *parts, nn.Flatten(), nn.Linear(256, 10))
         optimizer = weight_optimizer("sgd", network, lr=0.1, momentum=0.9, decay=0.0)
         with pytest.raises(InputError, match="network must have gated units, whose ratios can be learned"):
-            masking().method(RunContext(config(), network, optimizer, digits))
+            masking().build(RunContext(config(), network, optimizer, digits))
 
 
 def test_a_loss_that_diverges_is_told(digits):
     with pytest.raises(InputError, match=r"the loss diverged at step \d+: lower lr = 1e\+18"):
-        run(training_with(masking(first=0.0), config(lr=1e18), digits))
+        run(training_run(masking(first=0.0), config(lr=1e18), digits))
 
 
 def test_states_of_other_methods_are_refused(digits):
-    training = training_with(masking(), config(), digits)
-    other = Training(config(), training_with(system("none"), config(), digits).network, digits)
+    training = training_run(masking(), config(), digits)
+    other = Training(config(), training_run(method("none"), config(), digits).network, digits)
     with pytest.raises(KeyError):
         training.load_state_dict(other.state_dict())

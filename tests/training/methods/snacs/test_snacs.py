@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from training.data.data_sets import load_digits
+from training.engine.callbacks import Callback
 from training.engine.config import RunConfig
-from training.engine.loop import Hooks, Training, evaluate
+from training.engine.loop import Training, evaluate
 from training.errors import InputError
 from training.gating.sites import GateSite
-from training.methods.registry import system
-from training.methods.snacs.system import Snacs, within
-from training.methods.system import training_with
+from training.methods.base import training_run
+from training.methods.registry import method
+from training.methods.snacs.method import Snacs, within
 from training.networks.chain import Chain
 from training.runtime.progress import Progress
 
@@ -35,21 +36,21 @@ def config(**changes):
 
 
 def snacs(**changes):
-    return system("snacs", **({"retrain": RETRAIN, "per_class": 8} | changes))
+    return method("snacs", **({"retrain": RETRAIN, "per_class": 8} | changes))
 
 
 def run(training):
-    return training.run(Progress("test", 1, quiet=True), Hooks())
+    return training.run(Progress("test", 1, quiet=True), Callback())
 
 
 @pytest.fixture(scope="module")
 def trained(digits):
     """The loop of a run at the end of its first phase: its learner can look at the trained network, again and again."""
-    training = training_with(snacs(), config(), digits)
-    training.learner.leaving = lambda step: None
+    training = training_run(snacs(), config(), digits)
+    training.method.select_removals = lambda step: None
     training.config = replace(training.config, epochs=EPOCHS)
     run(training)
-    return training.learner
+    return training.method
 
 
 # ---- the choice
@@ -123,9 +124,9 @@ def test_the_lowest_of_all_layers_go_as_far_as_the_limits(layers, share, seed):
 
 @pytest.mark.parametrize(("network", "width"), [("resnet8", 8), ("lenet-300-100", 40)])
 def test_kernels_stay_zero_and_protected_filters_stay_through_retraining(network, width, digits):
-    training = training_with(snacs(retrain=1), config(network=network, width=width, epochs=1, decay=0.01), digits)
-    learner, looked, after = training.learner, [], []
-    look, stepped = learner.look, learner.stepped
+    training = training_run(snacs(retrain=1), config(network=network, width=width, epochs=1, decay=0.01), digits)
+    learner, looked, after = training.method, [], []
+    look, stepped = learner.look, learner.after_step
 
     def watched_look():
         looked.append(look())
@@ -136,7 +137,7 @@ def test_kernels_stay_zero_and_protected_filters_stay_through_retraining(network
         if learner.masks is not None:
             after.append({name: training.network.get_submodule(name).weight.clone() for name in learner.masks.kept})
 
-    learner.look, learner.stepped = watched_look, watched_step
+    learner.look, learner.after_step = watched_look, watched_step
     full = learner.counts()
     run(training)
     (choice,) = looked
@@ -164,20 +165,20 @@ def test_kernels_stay_zero_and_protected_filters_stay_through_retraining(network
 
 def test_retraining_brings_back_what_pruning_costs():
     whole = load_digits()
-    training = training_with(
+    training = training_run(
         snacs(retrain=4, per_class=30), config(network="lenet-300-100", width=60, epochs=5, lr=0.1), whole
     )
     accuracies = {}
 
-    class Watch(Hooks):
+    class Watch(Callback):
         def save(self, training, last):
-            if training.at.step in (training.learner._border - 1, training.learner._border):
-                accuracies[training.at.step] = evaluate(training.network, training.dataset, 64, None)
+            if training.at.step in (training.method._border - 1, training.method._border):
+                accuracies[training.at.step] = evaluate(training.network, training.dataset, 64)
                 training.network.train()
 
     trained = training.run(Progress("test", 1, quiet=True), Watch())
     full, pruned = (accuracies[step] for step in sorted(accuracies))
-    counts = training.learner.counts()
+    counts = training.method.counts()
     assert counts["kernels_on"] < 0.5 * counts["kernels_full"]
     assert full > 0.85 and pruned < full - 0.05 and trained.accuracy > full - 0.03
 
@@ -219,31 +220,31 @@ def hidden(*layers):
     ],
 )
 def test_networks_that_it_cannot_handle_are_refused_before_training(network, message, digits):
-    maker = Snacs(retrain=1).method
+    maker = Snacs(retrain=1).build
     with pytest.raises(InputError, match=message):
-        Training(config(), network, digits, method=maker)
+        Training(config(), network, digits, maker)
 
 
 def test_a_share_with_which_no_kernel_can_go_is_refused_before_training(digits):
     """ResNet-8 of width 4: six layers between the first and the last, of which one critical filter a side stays."""
     with pytest.raises(InputError, match=r"share must be ≥ 1/\d+, so that a kernel goes: .*; got 0.0001") as refused:
-        training_with(snacs(share=1e-4), config(), digits)
+        training_run(snacs(share=1e-4), config(), digits)
     most = int(str(refused.value).split("1/")[1].split(",")[0])
-    training_with(snacs(share=1.01 / most), config(), digits)
+    training_run(snacs(share=1.01 / most), config(), digits)
     with pytest.raises(InputError, match="share must be"):
-        training_with(snacs(share=0.99 / most), config(), digits)
+        training_run(snacs(share=0.99 / most), config(), digits)
 
 
 def test_data_of_one_class_is_refused_before_training(digits):
     one = digits.train_labels == 3
     single = replace(digits, train_images=digits.train_images[one], train_labels=digits.train_labels[one])
     with pytest.raises(InputError, match="data digits must have images of at least two classes"):
-        training_with(snacs(), config(batch=8), single)
+        training_run(snacs(), config(batch=8), single)
 
 
 def test_weights_that_have_diverged_are_named(digits):
-    training = training_with(snacs(), config(), digits)
+    training = training_run(snacs(), config(), digits)
     with torch.no_grad():
         training.network.linear.weight[0, 0] = torch.nan
     with pytest.raises(InputError, match="weights must be finite: training has diverged; lower the learning rate"):
-        training.learner.look()
+        training.method.look()

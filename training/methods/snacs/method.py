@@ -74,14 +74,14 @@ class Snacs(AfterTraining):
         if not 0 <= self.drop <= 1:
             raise InputError(f"drop must be in [0, 1]; got {self.drop}")
 
-    def method(self, setting: RunContext) -> Method:
-        """Prunes between the phases.
+    def build(self, context: RunContext) -> Method:
+        """Return what masks, learns and removes; see the top of the file.
 
         Raises:
             InputError: for a network of fewer than three layers, or with layers whose kernels do not join one filter
                 with one other, and for settings with which no kernel can go, whatever the training.
         """
-        return _Prunes(setting, self)
+        return _KernelPruner(context, self)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def within(
     limits: Sequence[int],
     share: float,
 ) -> list[Int[np.ndarray, " _"]]:
-    """Which kernels of each layer go: the lowest scores of all, none beyond its layer's limit.
+    """Return which kernels of each layer go: the lowest scores of all, none beyond its layer's limit.
 
     Args:
         scores: of each layer's kernels.
@@ -148,11 +148,11 @@ def _check_some_can_go(pairs: Sequence[Pair], settings: Snacs) -> None:
         )
 
 
-class _Prunes(PrunesOnce):
+class _KernelPruner(PrunesOnce):
     """Chooses between the phases, holds the kernels from then on."""
 
-    def __init__(self, setting: RunContext, settings: Snacs) -> None:
-        super().__init__(setting, settings)
+    def __init__(self, context: RunContext, settings: Snacs) -> None:
+        super().__init__(context, settings)
         self.settings = settings
         # Whether the network and the data can be handled shows now, before any training.
         pairs = layers_of(self.network, self.gates, self.structure)[1:-1]
@@ -162,7 +162,7 @@ class _Prunes(PrunesOnce):
         self.masks: KernelMasks | None = None  # until kernels are pruned
 
     def choose(self) -> Bool[np.ndarray, " gate"]:
-        """Which kernels stay; what leaves is the units that they leave without use."""
+        """Return which kernels stay; what leaves is the units that they leave without use."""
         choice = self.look()
         kept = {name: torch.from_numpy(mask) for name, mask in zip(choice.names, choice.kept, strict=True)}
         self.ranks.check_equal("kernels that stay", *kept.values())
@@ -199,13 +199,13 @@ class _Prunes(PrunesOnce):
 
     def _count(self, pairs: list[Pair], orders: Sequence[Int[np.ndarray, " _"]], images: int) -> None:
         """Two looks of the whole network, for scores and for limits; and each layer again at every share of its own."""
-        self.looked(2 * images)
+        self.count_forward(2 * images)
         macs = {layer.name: layer.macs for layer in self.structure.layers}  # of one kernel
         for pair, order in zip(pairs, orders, strict=True):
             shares = {int(kept_at(order, (pair.children, pair.parents), percent).sum()) for percent in GRID}
-            self.looked(len(shares) * images, macs[pair.name] * pair.children * pair.parents)
+            self.count_forward(len(shares) * images, macs[pair.name] * pair.children * pair.parents)
 
-    def stepped(self) -> None:
+    def after_step(self) -> None:
         """Pruned kernels stay zero."""
         if self.masks is not None:
             self.masks.hold(self.optimizer)
@@ -223,7 +223,7 @@ class _Prunes(PrunesOnce):
         return shrunk
 
     def counts(self) -> dict[str, float | int]:
-        """Also the kernels that are on, and how many parameters they leave of the structure's."""
+        """Return also the kernels that are on, and how many parameters they leave of the structure's."""
         counts = super().counts()
         kernels = self.masks.counts() if self.masks is not None else {"kernels_on": self._kernels, "weights_held": 0}
         return counts | {
@@ -233,11 +233,11 @@ class _Prunes(PrunesOnce):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The kernels' masks too."""
+        """Return also the kernels' masks."""
         return super().state_dict() | {"kernels": self.masks.kept if self.masks is not None else None}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The kernels' masks too; see `Method.restore`."""
+        """Restore the kernels' masks too; see `PruningMethod.restore`."""
         kernels = state["kernels"]
         super().restore(state)
         self.masks = KernelMasks(self.network, kernels) if kernels is not None else None

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from dynamics import BilinearGate, LinearGate
 from tests.support.simulated_run import follow, layer_run, shadow_run
 from training.certificates.rules import RULES, flag_masks
-from training.evidence.promises.assumptions import seen_broken, withdrawn
-from training.evidence.promises.breaks import LEAP, VERDICTS, breaks
+from training.evidence.promises.as_json import as_json
+from training.evidence.promises.decide import VERDICTS
+from training.evidence.promises.judge import judge
+from training.evidence.promises.limits import seen_broken, withdrawn
+from training.evidence.promises.motion import LEAP
 
 BOX, HALF_PLANE, BILINEAR = RULES[:3]
 BOUND, COST = 1.0, 0.5
@@ -19,7 +22,7 @@ STEPS = 30
 
 
 def judged(run, rule=HALF_PLANE, kind="layers"):
-    found = breaks(run, rule)
+    found = as_json(judge(run, rule))
     return found[kind], found["gates"]
 
 
@@ -259,7 +262,8 @@ def test_the_audit_sees_the_same_broken_couplings_and_costs_without_the_constant
 
 def test_withdrawn_means_flagged_once_and_not_flagged_at_a_later_record():
     mask = np.array([[0, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1]], dtype=bool)
-    assert withdrawn(mask).tolist() == [False, True, False, False]
+    when = withdrawn(np.array([10, 20, 30]), mask)
+    assert (when >= 0).tolist() == [False, True, False, False] and when[1] == 20
 
 
 @given(st.lists(st.floats(0, 4), min_size=6, max_size=20), st.floats(0.05, 0.9), st.floats(0.01, 1))

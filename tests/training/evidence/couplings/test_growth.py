@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.support.simulated_run import FACTOR, shadow_run
-from training.evidence.growth import HEADROOMS, QUANTILES, future_max, growth, ratios
+from training.evidence.couplings.growth import HEADROOMS, QUANTILES, future_max, growth, ratios
 from training.evidence.measurements import acting, has_measurements, share_on
 
 values = hnp.arrays(

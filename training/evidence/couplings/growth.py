@@ -1,4 +1,4 @@
-"""How much do couplings grow? The largest η̂ still to come over the bound known now: what a headroom m must cover.
+"""The growth of couplings: the largest η̂ still to come over the bound known now, which a headroom m must cover.
 
 A certificate with headroom m holds as long as no later η̂ exceeds m times the largest of the last window. So the share
 of gates whose ratio
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from training.evidence.measurements import System, acting, bound
-from training.evidence.runs import ShadowRun
+from training.evidence.runs import KINDS, ShadowRun
 
 __all__ = ["AGES", "HEADROOMS", "QUANTILES", "future_max", "growth", "ratios"]
 
@@ -28,9 +28,9 @@ HEADROOMS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 
 
 def future_max(values: Float[np.ndarray, "step gate"]) -> Float[np.ndarray, "step gate"]:
-    """At each record the largest of all later ones, at least 0; NaN at the last, which has none.
+    """Return at each record the largest of all later values, at least 0; NaN at the last record, which has none.
 
-    What was not measured (NaN) does not count.
+    Values that were not measured (NaN) do not count.
 
     Example:
         >>> future_max(np.array([[1.0], [3.0], [-2.0]]))[:, 0].tolist()
@@ -44,7 +44,7 @@ def future_max(values: Float[np.ndarray, "step gate"]) -> Float[np.ndarray, "ste
 
 
 def ratios(run: ShadowRun, system: System = "linear") -> Float[np.ndarray, "step gate"]:
-    """Future max η̂ / bound now, at factor 1.
+    """Return the largest η̂ still to come over the bound now, at safety factor 1, ≥ 0.
 
     ∞ where nothing pulled up to now and something will; 0 where nothing ever will. NaN where there is no bound
     (nothing was measured: the branch was hardly ever on), no norm, or no later record.
@@ -58,7 +58,7 @@ def ratios(run: ShadowRun, system: System = "linear") -> Float[np.ndarray, "step
 
 
 def growth(runs: Sequence[ShadowRun], system: System = "linear") -> list[dict[str, Any]]:
-    """Quantiles of the ratio, and the share of gates and records beyond each headroom, by kind and age.
+    """Return quantiles of the ratio, and the share of gates and records beyond each headroom, by kind and age.
 
     Every gate at every record after the warm-up counts once, all runs together.
 
@@ -67,7 +67,7 @@ def growth(runs: Sequence[ShadowRun], system: System = "linear") -> list[dict[st
         system: whose coupling; the bilinear one is defined for units only.
     """
     rows = []
-    for kind in ("units", "layers") if system == "linear" else ("units",):
+    for kind in KINDS if system == "linear" else ("units",):
         pooled = [_of_kind(run, system, kind) for run in runs]
         age = np.concatenate([part[0] for part in pooled])
         ratio = np.concatenate([part[1] for part in pooled])
@@ -78,18 +78,20 @@ def growth(runs: Sequence[ShadowRun], system: System = "linear") -> list[dict[st
 
 
 def _of_kind(run: ShadowRun, system: System, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """(age, ratio) of every gate of the kind and record after the warm-up at which the ratio is defined."""
+    """Return (age, ratio) of every gate of the kind and record after the warm-up at which the ratio is defined."""
     steps = run.history.step.values
-    chosen = run.history.is_branch.values == (kind == "layers")
     ratio = ratios(run, system)
     used = np.isfinite(ratio) | np.isposinf(ratio)
-    used &= chosen & (steps >= run.warmup)[:, None]
+    used &= run.of_kind(kind) & (steps >= run.warmup)[:, None]
     age = np.broadcast_to((steps / run.steps)[:, None], ratio.shape)
     return age[used], ratio[used]
 
 
 def _summary(ratio: np.ndarray) -> dict[str, Any]:
-    """Quantiles are values that occurred (no mean of two, one of which may be ∞); ∞ becomes None, JSON has none."""
+    """Return count, quantiles and shares beyond each headroom as JSON.
+
+    Quantiles are values that occurred (no mean of two, one of which may be ∞). ∞ becomes None, since JSON has none.
+    """
     if not len(ratio):
         return {"count": 0, "quantiles": None, "beyond": None}
     found = np.quantile(ratio, QUANTILES, method="inverted_cdf")

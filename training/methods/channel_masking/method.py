@@ -39,6 +39,7 @@ from training.data.source import Source
 from training.engine.config import RunConfig
 from training.engine.method import Method, RunContext
 from training.engine.optimizer import ProjectedSGD
+from training.engine.pruning_method import PruningMethod
 from training.errors import InputError
 from training.gating.removal import Shrunk
 from training.gating.sites import Gated
@@ -86,21 +87,21 @@ class ChannelMasking:
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} must be > 0 and finite; got {getattr(self, name)}")
 
-    def run(self, config: RunConfig, source: Source) -> RunConfig:
-        """As it is: all phases share the run's epochs."""
+    def run_config(self, config: RunConfig, source: Source) -> RunConfig:
+        """Return the settings as they are: all phases share the run's epochs."""
         return config
 
-    def method(self, setting: RunContext) -> Method:
-        """Masks, learns, removes; see the top of the file.
+    def build(self, context: RunContext) -> Method:
+        """Return what masks, learns and removes; see the top of the file.
 
         Raises:
             InputError: for a network without gated units, a target that no architecture of it meets, or a run in which
                 no step would move the ratios.
         """
-        return _Masks(setting, self)
+        return _RatioLearner(context, self)
 
 
-class _Masks(Method):
+class _RatioLearner(PruningMethod):
     """θ of a unit is its mask, which no one else reads: so the checkpoint holds it, and an evaluation rounds it.
 
     Attributes:
@@ -108,17 +109,17 @@ class _Masks(Method):
         begin, end: first step of the second and of the third phase.
     """
 
-    def __init__(self, setting: RunContext, settings: ChannelMasking) -> None:
-        config, network, optimizer, source, ranks = setting
+    def __init__(self, context: RunContext, settings: ChannelMasking) -> None:
+        config, network = context.config, context.network
         if isinstance(network, Gated) and not network.unit_groups():
             raise InputError(f"network must have gated units, whose ratios can be learned; {config.network} has none")
-        super().__init__(config, network, optimizer, source.shape, ranks)
-        self.settings, self.source = settings, source
+        super().__init__(context)
+        self.settings = settings
         self._sizes = torch.tensor(self.gates.sizes[: len(self.gates.groups)], device=config.device)
         self.ratios = nn.Parameter(torch.ones(len(self._sizes), dtype=torch.double, device=config.device))
         self._descent = ProjectedSGD(self.ratios, settings.ratio_lr)
         whole_units(np.ones(len(self._sizes)), self.full, settings.share, settings.tolerance)  # is there an answer?
-        steps = batch_count(source, config.batch) * config.epochs
+        steps = batch_count(self.source, config.batch) * config.epochs
         self.begin, self.end = round(settings.first * steps), round(settings.last * steps)
         if self.end - self.begin < settings.every or self.end >= steps:
             raise InputError(
@@ -127,13 +128,13 @@ class _Masks(Method):
             )
         self._step = 0  # the one being done
 
-    def factor(self, step: int, steps: int) -> float:
-        """As for a run without pruning; the loop asks here first, so that `sample` knows the step."""
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the same as without pruning; the loop asks here first, so that `before_step` knows the step."""
         self._step = step
-        return super().factor(step, steps)
+        return super().lr_factor(step, steps)
 
     def moves_ratios(self, step: int) -> bool:
-        """Whether a step moves the ratios; otherwise it moves the weights.
+        """Return whether a step moves the ratios; otherwise it moves the weights.
 
         Args:
             step: number of steps done before it.
@@ -141,7 +142,7 @@ class _Masks(Method):
         return self.begin <= step < self.end and (step - self.begin) % self.settings.every == self.settings.every - 1
 
     def goal(self, step: int) -> float:
-        """The share of the multiply–accumulates that the ratios are drawn to: from 1 to the target in half the phase.
+        """Return the share of the operations that the ratios are drawn to: from 1 to the target in half the phase.
 
         Args:
             step: number of steps done before it.
@@ -149,7 +150,7 @@ class _Masks(Method):
         done = 2 * (step - self.begin) / (self.end - self.begin)
         return 1 - (1 - self.settings.share) * min(1.0, done)
 
-    def sample(self, batch: int) -> None:
+    def before_step(self, batch: int) -> None:
         """Masks of the second phase: of the ratios, with a way back to them, where these move; else as they were."""
         if not self.begin <= self._step < self.end:
             self.gates.open()
@@ -159,14 +160,14 @@ class _Masks(Method):
         else:
             self.gates.put(self.gates.theta.detach()[None])
 
-    def learn(
+    def after_backward(
         self,
         losses: Float[Tensor, " share"],
         step: int,
         factor: float,
         forward: Callable[[], Float[Tensor, " share"]] | None = None,
     ) -> Record | None:
-        """In a step of the ratios: move them, and take the weights' gradients away.
+        """Move the ratios in a step of theirs, and take the weights' gradients away.
 
         Raises:
             InputError: if the loss has diverged.
@@ -190,8 +191,8 @@ class _Masks(Method):
             self.gates.theta.copy_(self._masks())
         return None
 
-    def leaving(self, step: int) -> Bool[np.ndarray, " gate"] | None:
-        """At the end of the second phase, what the ratios leave out.
+    def select_removals(self, step: int) -> Bool[np.ndarray, " gate"] | None:
+        """Return at the end of the second phase what the ratios leave out.
 
         That the target can be met is known from the start. Should the search for an architecture near the ratios come
         to its limit first, the nearest that it found is taken, and the run says how far off it is.
@@ -203,23 +204,23 @@ class _Masks(Method):
         stay = nearest_units(self.ratios.detach().cpu().numpy(), self.full, chosen.share, chosen.tolerance)
         return lowest(self._scores(), self.gates, sizes - stay)
 
-    def decide(self) -> None:
-        """A channel is on where its mask is ≥ ½: the ratio's number of channels, rounded."""
+    def before_evaluation(self) -> None:
+        """Round the masks: a channel is on where its mask is ≥ ½."""
         self.gates.decide()
 
-    def follow(self, shrunk: Shrunk) -> None:
-        """What is left is on."""
-        super().follow(shrunk)
+    def after_removal(self, shrunk: Shrunk) -> None:
+        """Switch everything on that is left."""
+        super().after_removal(shrunk)
         if len(shrunk.removed):
             with torch.no_grad():
                 self.gates.theta.fill_(1)
 
-    def remark(self) -> str:
-        """See `Method.remark`."""
+    def removal_note(self) -> str:
+        """Return how far off the target the network is, where it missed it."""
         return missed(self.settings.share, self.structure, self.settings.tolerance)
 
     def counts(self) -> dict[str, float | int]:
-        """Also how far the network, as it is, is from the target, relative to it."""
+        """Return also how far the network, as it is, is from the target, relative to it."""
         return super().counts() | {"off_target": off_target(self.settings.share, self.structure)}
 
     def _scores(self) -> Float[np.ndarray, " unit"]:
@@ -236,11 +237,11 @@ class _Masks(Method):
         return torch.cat([units, units.new_ones(len(self.gates.residual))]).to(self.gates.theta.dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """With the ratios; the masks are θ, and the ranking is made of the weights."""
+        """Return also the ratios; the masks are θ, and the ranking is made of the weights."""
         return super().state_dict() | {"ratios": self.ratios.detach()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `Method.restore`."""
+        """Restore the ratios too; see `PruningMethod.restore`."""
         super().restore(state)
         with torch.no_grad():
             self.ratios.copy_(state["ratios"])

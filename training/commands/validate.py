@@ -1,0 +1,45 @@
+"""`python -m training validate`: train with gates, and judge every rule or prune by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynamics.commands.arguments import parse
+from training.commands.preset_argument import preset_name
+from training.engine.config import RunConfig, from_json, preset
+from training.evidence.conclusion import judge_run
+from training.experiments.seeds import validate_seeds
+from training.experiments.validate import validate
+from training.runtime.run_folder import settings_in
+
+__all__ = ["conclude_run", "validate_run"]
+
+
+def validate_run(arguments: list[str]) -> None:
+    """Make the run, or the runs of many seeds, that the arguments ask for.
+
+    Raises:
+        InputError: for bad settings or data.
+        RefutedError: if a certificate's own bounding ODE does not end in zero, after everything is written.
+        SystemExit: after help (0) or bad options (2).
+    """
+    chosen = preset(preset_name(arguments, RunConfig.preset))
+    config = parse(RunConfig, "python -m training validate", arguments, chosen)
+    conclude_run(validate(config) if config.seeds == 1 else validate_seeds(config))
+
+
+def conclude_run(folder: Path | None) -> None:
+    """Name the run folder, and judge the certificates of a single shadow run.
+
+    Args:
+        folder: of the run; None in processes that train along.
+
+    Raises:
+        RefutedError: if the theory is refuted.
+    """
+    if folder is None:
+        return
+    print(f"run folder: {folder}")
+    config = from_json(settings_in(folder))
+    if config.mode == "shadow" and config.seeds == 1:  # many seeds have been judged together
+        judge_run(folder)
