@@ -15,7 +15,7 @@ def resume_run(arguments: list[str]) -> None:
     """Go on with the run, or the runs of many seeds, in the folder that the one argument names.
 
     Raises:
-        InputError: unless there is exactly one argument, the folder of a run that can be gone on with.
+        InputError: unless there is exactly one argument, the folder of a run that can be resumed.
         RefutedError: as `python -m training validate`.
     """
     if len(arguments) != 1 or arguments[0].startswith("-"):

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def load_digits(device: Device = "cpu") -> Dataset:
-    """The 1,797 handwritten digits that scikit-learn ships: 8x8 pixels, 0 to 16, one channel.
+    """Load the 1,797 handwritten digits that scikit-learn ships: 8x8 pixels, 0 to 16, one channel.
 
     The split is fixed and needs no random numbers: of the images sorted by class, otherwise in their order,
     every fifth is a test image. That makes 1,437 for training and 360 for testing, every class in proportion.
@@ -64,7 +64,7 @@ def load_digits(device: Device = "cpu") -> Dataset:
 
 
 def load_cifar10(folder: str | Path, device: Device = "cpu", records: int = 10_000) -> Dataset:
-    """CIFAR-10: 50,000 and 10,000 colour images of 32x32 pixels in ten classes.
+    """Load CIFAR-10: 50,000 and 10,000 colour images of 32x32 pixels in ten classes.
 
     Files that are not the official ones are loaded too, and the provenance says so.
 
@@ -83,7 +83,7 @@ def load_cifar10(folder: str | Path, device: Device = "cpu", records: int = 10_0
 def load_cifar100(
     folder: str | Path, device: Device = "cpu", records: tuple[int, int] = (50_000, 10_000), coarse: bool = False
 ) -> Dataset:
-    """CIFAR-100: 50,000 and 10,000 colour images of 32x32 pixels in a hundred classes.
+    """Load CIFAR-100: 50,000 and 10,000 colour images of 32x32 pixels in a hundred classes.
 
     Files that are not the official ones are loaded too, and the provenance says so.
 
@@ -130,7 +130,7 @@ _LOADERS: dict[str, Callable[[str | Path, Device], Source]] = {
 
 
 def load(name: str, folder: str | Path = "data", device: Device = "cpu") -> Source:
-    """The data set of that name.
+    """Load the data set of that name.
 
     Args:
         name: `digits`, `cifar10`, `cifar100` or `imagenet`.

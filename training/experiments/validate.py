@@ -73,7 +73,7 @@ def resume(path: Path, draw: bool = True) -> Path | None:
     """
     config = from_json(settings_in(path))
     if (path / "method.json").exists():
-        raise InputError(f"run folder {path} is part of a comparison: go on with it by python -m training compare")
+        raise InputError(f"run folder {path} is part of a comparison: continue it by python -m training compare")
     if config.seeds > 1:
         raise InputError(f"run folder {path} must hold one run; it holds those of {config.seeds} seeds")
     with Ranks.of_environment(config.device) as ranks:

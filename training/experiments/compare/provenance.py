@@ -20,7 +20,7 @@ def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
     Returns:
         A list of: command, git (commit, modified), python, packages, machine and device; started, of the first; runs,
-        their names; resumed, those that were gone on with later, perhaps elsewhere.
+        their names; resumed, those that were continued later, perhaps elsewhere.
     """
     found: list[dict[str, Any]] = []
     for run in runs:

@@ -85,7 +85,7 @@ def _expanded(folder: Path) -> list[Path]:
 def _read(folder: Path, name: str) -> PageRun:
     result = read_json(folder / "table.json")
     if result is None:
-        raise InputError(f"run {folder} is not finished: go on with it by python -m training resume {folder}")
+        raise InputError(f"run {folder} is not finished: continue it by python -m training resume {folder}")
     try:
         paths = _paths(folder, result)
         return PageRun(

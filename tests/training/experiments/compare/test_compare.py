@@ -341,7 +341,7 @@ def test_a_folder_with_runs_of_other_settings_is_refused(finished):
 
 
 def test_a_run_of_a_comparison_is_not_resumed_as_another_kind_of_run(finished):
-    with pytest.raises(InputError, match="is part of a comparison: go on with it by python -m training compare"):
+    with pytest.raises(InputError, match="is part of a comparison: continue it by python -m training compare"):
         resume(finished / "none" / "seed0")
 
 
