@@ -16,6 +16,7 @@ project = "Pruning dynamics"
 author = copyright = "The pruning-dynamics authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
+suppress_warnings = ["ref.python"]  # an attribute's name that several classes have: nobody wrote it as a link
 nitpicky = False  # a type that has no page of its own is no dead link; those written as links are checked
 
 html_theme = "furo"

@@ -21,7 +21,7 @@ COMMANDS = sorted(
     {
         command.strip()
         for page in PAGES
-        for command in re.findall(r"-m training ((?:validate|compare) -[^#`\n]*)", page.read_text())
+        for command in re.findall(r"-m training ((?:validate|compare) --preset[^#`\n]*)", page.read_text())
         if "nu -1" not in command and "YOURS" not in command  # shown as bad input; the reader's own method
     }
 )
