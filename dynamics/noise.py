@@ -64,10 +64,9 @@ from math import inf
 import numpy as np
 import sympy as sp
 
-from dynamics.gates.gate import _require
 from dynamics.gates.linear import RATIO, RHO, SADDLE_RHO, LinearGate, scaled_margin
 from dynamics.gates.ode import COUPLING, DECAY, RATE, THETA
-from dynamics.numeric import Array, Operands, compile_expressions, operands
+from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
 __all__ = [
     "deviations",
@@ -151,11 +150,11 @@ def exponent_from_margin(
     """
     parameters = {STEP.name: step, NOISE.name: noise, UNSTABLE.name: unstable_rate, STEPS.name: steps}
     given = operands({MARGIN.name: margin}, parameters)
-    _require(MARGIN.name, given[MARGIN.name], given, "a number", lambda v, xp: ~xp.isnan(v))
+    require(MARGIN.name, given[MARGIN.name], given, "a number", lambda v, xp: ~xp.isnan(v))
     for name in (STEP.name, NOISE.name, UNSTABLE.name):
-        _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-    _require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
-    _require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
+        require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+    require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
+    require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
     return _exponent(given)
 
 
@@ -175,16 +174,16 @@ def escape_exponent(
     """−log of `escape_probability`, for where the probability itself underflows. Same arguments."""
     if not isinstance(gate, LinearGate):
         raise ValueError(f"gate must be a LinearGate, the system of the bound; got {type(gate).__name__}")
-    gate._state(rho, theta)  # checks the state
+    gate.checked_state(rho, theta)  # checks the state
     noises = {STEP.name: step, SIGMA_RHO.name: sigma_rho, SIGMA_THETA.name: sigma_theta, STEPS.name: steps}
     if smoothing is not None and update_moment is None:
         raise ValueError("smoothing needs update_moment: without it no norm of a vector is smoothed")
     moment = {} if update_moment is None else {MOMENT.name: update_moment}
     given = operands({RHO.name: rho, THETA.name: theta}, {**gate.parameters, **noises, **moment})
     for name in (STEP.name, SIGMA_RHO.name, SIGMA_THETA.name, *moment):
-        _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-    _require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
-    _require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
+        require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+    require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
+    require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
 
     xp, eta, cost = given.xp, given[COUPLING.name], given["cost"]
     pulled = eta > 0
@@ -287,7 +286,7 @@ def _smooth(given: Operands, coupling: Array, smoothing: Array | None) -> Array:
     best = xp.where(moment > 0, best, xp.zeros_like(best))  # 0/0 for V = λ = 0
     delta = best if smoothing is None else operands({SMOOTHING.name: smoothing}, given.values)[SMOOTHING.name]
     if smoothing is not None:
-        _require(SMOOTHING.name, delta, given, "finite and > 0", lambda v, xp: xp.isfinite(v) & (v > 0))
+        require(SMOOTHING.name, delta, given, "finite and > 0", lambda v, xp: xp.isfinite(v) & (v > 0))
     given.values |= {SMOOTHING.name: delta, RHO.name: xp.hypot(given[RHO.name], delta)}
     (excess,) = _excess(given)
     with np.errstate(all="ignore"):

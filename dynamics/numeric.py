@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import sympy as sp
 
-__all__ = ["Array", "Operands", "compile_expressions", "operands"]
+__all__ = ["Array", "Operands", "compile_expressions", "operands", "require"]
 
 #: A number, a NumPy array or a torch tensor. All functions of `dynamics` broadcast over them.
 Array: TypeAlias = Any
@@ -78,6 +78,14 @@ def operands(state: dict[str, Array], parameters: dict[str, Array]) -> Operands:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
         raise ValueError(f"shapes do not broadcast: {shapes}") from None
     return Operands(xp, values)
+
+
+def require(name: str, value: Array, given: Operands, allowed: str, test: Callable[[Array, ModuleType], Array]) -> None:
+    """Raise a ValueError that names the argument and its first value outside what is allowed."""
+    bad = ~test(value, given.xp)
+    if bool(bad.any()):
+        witness = float(value[bad].reshape(-1)[0]) if value.shape else float(value)
+        raise ValueError(f"{name} must be {allowed}; got {witness}")
 
 
 def compile_expressions(

@@ -92,7 +92,7 @@ class BilinearGate(Gate):
         Where θ* > 1 every state is certified and the margin is at most 1 − θ*. It is −∞ for η = 0 with κ > 0, and
         +∞ for κ = 0: without a price θ stops above zero when the weights have vanished.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
             return self._margin(given)
 

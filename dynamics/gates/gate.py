@@ -9,13 +9,12 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import ModuleType
 from typing import Self
 
 import numpy as np
 
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, GateSystem
-from dynamics.numeric import Array, Operands, compile_expressions, operands
+from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
 __all__ = ["Gate"]
 
@@ -48,9 +47,9 @@ class Gate(ABC):
         }
         given = operands({}, self.parameters)
         for name in (DECAY.name, COST.name, RATE.name):
-            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        _require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
-        _require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
+            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
+        require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
 
     @property
     def coupling(self) -> Array:
@@ -85,7 +84,7 @@ class Gate(ABC):
         Raises:
             ValueError: if θ leaves [0, 1], a norm is negative or infinite, anything is NaN, or shapes do not broadcast.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         *weights, theta_dot = _field(self.system)(given)
         theta = given.broadcast(given["theta"])[0]
         outward = ((theta <= 0) & (theta_dot < 0)) | ((theta >= 1) & (theta_dot > 0))
@@ -107,7 +106,7 @@ class Gate(ABC):
         of at least 1 means certified now. Found by bisection on log₂ m in [−64, 64]; that the certified region
         shrinks as η grows is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         xp, eta = given.xp, given[COUPLING.name]
 
         def certified_at(exponent: Array) -> Array:
@@ -124,26 +123,16 @@ class Gate(ABC):
         found = xp.where(never_lost, xp.full_like(low, xp.inf), 2.0**low)
         return xp.where(lost_at_once, xp.zeros_like(low), found)
 
-    def _state(self, *state: Array) -> Operands:
+    def checked_state(self, *state: Array) -> Operands:
         """The state beside the parameters, checked."""
         names = [symbol.name for symbol in self.system.state]
         if len(state) != len(names):
             raise TypeError(f"{type(self).__name__} takes a state ({', '.join(names)}); got {len(state)} values")
         given = operands(dict(zip(names, state, strict=True)), self.parameters)
         for name in names[:-1]:
-            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        _require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
+            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
         return given
-
-
-def _require(
-    name: str, value: Array, given: Operands, allowed: str, test: Callable[[Array, ModuleType], Array]
-) -> None:
-    """Raise a ValueError that names the argument and its first value outside what is allowed."""
-    bad = ~test(value, given.xp)
-    if bool(bad.any()):
-        witness = float(value[bad].reshape(-1)[0]) if value.shape else float(value)
-        raise ValueError(f"{name} must be {allowed}; got {witness}")
 
 
 @functools.cache

@@ -113,7 +113,7 @@ class GeneralGate(Gate):
         then the boundary starts on the face θ = 1 at z₁, states with z* < z < z₁ are measured against the
         nullcline. It is −∞ where D never reaches −κ, and +∞ for κ = 0 and beyond the sizes where D is valid.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         log_size, theta, columns, shape = self._flat(given)
         found = np.empty(theta.shape)
         for row, here in _groups(columns):
@@ -126,7 +126,7 @@ class GeneralGate(Gate):
         Each state needs some ten separatrices of its own (about 0.1 s), found by root finding on log₂ m in
         [−64, 64]. A multiple at which D must be refused counts as not certified.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         log_size, theta, columns, shape = self._flat(given)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         found = [

@@ -69,7 +69,7 @@ class LinearGate(Gate):
         Where the saddle lies above the strip (θ* > 1) every state is certified; the margin there is the smaller
         of φ and 1 − θ*. It is −∞ for η = 0 with κ > 0: nothing pulls.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
             return self._margin(given)
 
@@ -87,6 +87,6 @@ class LinearGate(Gate):
 
     def in_box(self, *state: Array) -> Array:
         """Whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
-        given = self._state(*state)
+        given = self.checked_state(*state)
         rho_star, theta_star = self.saddle
         return (given["rho"] < rho_star) & (given["theta"] < theta_star)
