@@ -149,12 +149,11 @@ def slope(x, p, mode):
 
 
 @compiled
-def system_at(x, p):
-    """Return which smooth system holds at x."""
-    speed = field(x, p)[-1]
-    if x[-1] <= 0 and speed <= 0:
+def system_at(x, k):
+    """Return which smooth system holds at x, where the field is k."""
+    if x[-1] <= 0 and k[-1] <= 0:
         return BELOW
-    if x[-1] >= 1 and speed >= 0:
+    if x[-1] >= 1 and k[-1] >= 0:
         return ABOVE
     return INTERIOR
 
@@ -462,11 +461,11 @@ def trajectory(x, p, options, times, path):
     if wanted > 0 and times[0] <= 0:
         write(path, 0, x)
         row = 1
-    mode, k1, h, event = INTERIOR, x, 0.0, CROSSES  # at the start, as after a crossing, a smooth system begins
+    mode, k1, h, event = INTERIOR, field(x, p), 0.0, CROSSES  # a smooth system begins here, as after a crossing
     while True:
         if event == CROSSES:
-            mode = system_at(x, p)
-        if event == CROSSES or event == CLAMPS:  # noqa: SIM109 (a tuple costs compiled code time)
+            mode = system_at(x, k1)
+        if event != STAYS:
             k1 = slope(x, p, mode)
         if h == 0:
             h = first_step(x, k1, p, mode, options)
@@ -485,16 +484,18 @@ def trajectory(x, p, options, times, path):
             r = coefficients(x, step)
             event, face, s = locate(event, face, turn, x, p, mode, r)
             if event == GRAZES:
-                mode, k1, h = (BELOW if face == 0 else ABOVE), with_theta(k1, 0.0), step.h
+                mode, h = (BELOW if face == 0 else ABOVE), step.h
                 continue
             if event == CROSSES:
                 reached = t + s * step.h
             row = write_times(row, reached, t, step.h, r, times, path)
             if event == CROSSES:
                 y = with_theta(clamped(interpolate(s, r)), face)
-        if event != CROSSES and least(y) < 0:
+        if event == CROSSES:
+            k1 = field(y, p)
+        elif least(y) < 0:
             y, event = clamped(y), CLAMPS
-        if event == STAYS:
+        else:
             k1 = step.k7
         t, x, h = reached, y, following
 
