@@ -1,4 +1,4 @@
-"""From SymPy expressions to functions of NumPy arrays and torch tensors.
+"""Functions of NumPy arrays and torch tensors, compiled from SymPy expressions.
 
 One expression, two backends: `compile_expressions` lambdifies a smooth expression once for each, and the
 functions of this package choose by what they are given. Torch is looked up only where a tensor arrives, so
@@ -42,7 +42,7 @@ class Operands:
         return self.values[name]
 
     def broadcast(self, *arrays: Array) -> tuple[Array, ...]:
-        """The arrays at the common shape of all operands (a constant component comes back scalar)."""
+        """Return the arrays at the common shape of all operands (a constant component comes back scalar)."""
         shape = np.broadcast_shapes(*(tuple(value.shape) for value in self.values.values()))
         # A tensor passes as it is: torch.asarray would cut it from the autograd graph (or warn, by version).
         made = (array if hasattr(array, "shape") else self.xp.asarray(array) for array in arrays)

@@ -1,4 +1,4 @@
-"""What every gate offers: field, saddle, margin, certificate and headroom.
+"""The base of all gates: field, saddle, margin, certificate and headroom.
 
 A concrete gate says which system bounds it (`system`) and how far a state lies from the separatrix
 (`margin`); everything else here follows from these two.
@@ -53,16 +53,16 @@ class Gate(ABC):
 
     @property
     def coupling(self) -> Array:
-        """η."""
+        """Return η."""
         return self.parameters[COUPLING.name]
 
     def with_coupling(self, coupling: Array) -> Self:
-        """The same gate with another coupling."""
+        """Return the same gate with another coupling."""
         return type(self)(**{**self.parameters, COUPLING.name: coupling})
 
     @property
     def saddle(self) -> tuple[Array, ...]:
-        """The saddle of the bounding system, in the order of the state: (rho, theta).
+        """Return the saddle of the bounding system, in the order of the state: (rho, theta).
 
         Infinite where the coupling is zero: without a pull there is no saddle.
         """
@@ -72,11 +72,11 @@ class Gate(ABC):
 
     @property
     def eigenvalues(self) -> tuple[Array, ...]:
-        """Eigenvalues of the linearised system at the saddle, the unstable one last."""
+        """Return the eigenvalues of the linearised system at the saddle, the unstable one last."""
         return _eigenvalues(type(self))(operands({}, self.parameters))
 
     def field(self, *state: Array) -> tuple[Array, ...]:
-        """Projected right-hand side of the ODE at a state (`rho, theta`, or `rho_in, rho_out, theta`).
+        """Return the projected right-hand side of the ODE at a state (`rho, theta`, or `rho_in, rho_out, theta`).
 
         At θ = 0 a negative dθ/dt is dropped, at θ = 1 a positive one; an inward derivative stays, so that a
         gate at a face may leave it again.
@@ -92,14 +92,14 @@ class Gate(ABC):
 
     @abstractmethod
     def margin(self, *state: Array) -> Array:
-        """Signed distance to the separatrix along θ: negative = certified."""
+        """Return the signed distance to the separatrix along θ: negative = certified."""
 
     def certified(self, *state: Array) -> Array:
-        """Whether the gate is guaranteed to go to zero as long as its constants hold: margin < 0."""
+        """Return whether the gate is guaranteed to go to zero as long as its constants hold: margin < 0."""
         return self.margin(*state) < 0
 
     def headroom(self, *state: Array) -> Array:
-        """How many times the coupling may grow before the certificate is lost.
+        """Return how many times the coupling may grow before the certificate is lost.
 
         The supremum of m such that the same state is certified with coupling m·η: 0 where no coupling certifies
         it, ∞ where every one does (η = 0, or zero weights; for the linear gate zero weights and θ = 0). A value
@@ -124,7 +124,7 @@ class Gate(ABC):
         return xp.where(lost_at_once, xp.zeros_like(low), found)
 
     def checked_state(self, *state: Array) -> Operands:
-        """The state beside the parameters, checked."""
+        """Return the state beside the parameters, checked."""
         names = [symbol.name for symbol in self.system.state]
         if len(state) != len(names):
             raise TypeError(f"{type(self).__name__} takes a state ({', '.join(names)}); got {len(state)} values")

@@ -1,4 +1,4 @@
-"""From a gate system to machine code: generate its functions, compile, keep the result on disk.
+"""Code generation: the functions of a gate system are generated, compiled and kept on disk.
 
 The module of a system consists of a scheme (`dynamics.integrators.kernel`) with its generator expressions written out
 for the length of the state, and of the functions that the scheme expects of a system
