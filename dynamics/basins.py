@@ -59,7 +59,7 @@ class Axis:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """The coordinate."""
+        """Return the coordinate."""
         return np.linspace(self.low, self.high, self.count)
 
 
@@ -104,11 +104,11 @@ class Map:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of values along each axis."""
+        """Return the number of values along each axis."""
         return tuple(axis.count for axis in self.axes)
 
     def cells(self, rows: slice) -> list[NDArray[np.float64]]:
-        """The states of some rows of the first axis, in the order of the gate's state, ready to broadcast."""
+        """Return the states of some rows of the first axis, in the order of the gate's state, ready to broadcast."""
         parts: dict[str, NDArray[np.float64]] = {}
         for place, axis in enumerate(self.axes):
             values = axis.values[rows] if place == 0 else axis.values
@@ -126,12 +126,12 @@ class Map:
 
     @property
     def sharp(self) -> bool:
-        """Whether the certificate is exact on this grid: one norm, or two that move together."""
+        """Return whether the certificate is exact on this grid: one norm, or two that move together."""
         return len(self.axes) == 2
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the result depends on, as JSON."""
+        """Return what the result depends on, as JSON."""
         constants = {name: float(value) for name, value in self.gate.parameters.items()}
         return {
             "difference": str(self.gate.system.difference),
@@ -218,7 +218,7 @@ Compact = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint16]]
 
 
 def compact(task: Map, rows: slice, threads: int | None) -> Compact:
-    """One block in the types that are stored."""
+    """Return one block in the types that are stored."""
     flow = task.follow(rows, threads)
     return flow.outcome, flow.time.astype(np.float32), np.minimum(flow.steps, 65535).astype(np.uint16)
 
@@ -231,7 +231,7 @@ def _local(
 
 
 def _connect(address: str) -> Any:
-    """A Dask client."""
+    """Return a Dask client."""
     try:
         from distributed import Client
     except ImportError:
@@ -245,7 +245,7 @@ def _connect(address: str) -> Any:
 def _remote(
     task: Map, blocks: Sequence[slice], left: Sequence[int], threads: int | None, client: Any
 ) -> Iterator[tuple[int, Compact]]:
-    """Blocks from a Dask scheduler; two for each worker thread under way, so that memory stays bounded."""
+    """Return blocks from a Dask scheduler; two for each worker thread under way, so that memory stays bounded."""
     from distributed import as_completed
 
     with client:
@@ -267,7 +267,7 @@ def _remote(
 
 
 def _open(task: Map, output: Path, rows: int) -> zarr.Group:
-    """The store of a map: a new one, or one of the same map."""
+    """Return the store of a map: a new one, or one of the same map."""
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
         try:
             store = zarr.open_group(output, mode="r+")

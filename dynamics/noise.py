@@ -1,4 +1,4 @@
-"""How likely noise is to carry a certified gate out of its region: an escape bound for SGD (derived here).
+"""A bound for SGD on the probability that noise carries a certified gate out of its region (claims `noise-*`).
 
 The certificate of a linear gate speaks of an ODE. Training takes steps of size h with noisy gradients:
 
@@ -64,10 +64,9 @@ from math import inf
 import numpy as np
 import sympy as sp
 
-from dynamics.gates.gate import _require
 from dynamics.gates.linear import RATIO, RHO, SADDLE_RHO, LinearGate, scaled_margin
 from dynamics.gates.ode import COUPLING, DECAY, RATE, THETA
-from dynamics.numeric import Array, Operands, compile_expressions, operands
+from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
 __all__ = [
     "deviations",
@@ -92,7 +91,7 @@ SMOOTHING = sp.Symbol("smoothing", positive=True)  # δ
 
 
 def deviations() -> sp.Expr:
-    """z such that the bound is exp(−z²/2): |φ₀| in standard deviations of the whole discounted noise.
+    """Return z such that the bound is exp(−z²/2): |φ₀| in standard deviations of the whole discounted noise.
 
     The exponent's root and not the exponent, because squares of φ₀/σ over- and underflow first.
     """
@@ -100,22 +99,22 @@ def deviations() -> sp.Expr:
 
 
 def weight_share() -> sp.Expr:
-    """−s = ∂φ/∂ρ > 0, the share that noise on the weights has in noise on φ."""
+    """Return −s = ∂φ/∂ρ > 0, the share that noise on the weights has in noise on φ."""
     return sp.diff(scaled_margin(), RHO)
 
 
 def normal_rate() -> sp.Expr:
-    """μ₊ = −ηs, the growth rate of φ (the claim `noise-supermartingale` derives it)."""
+    """Return μ₊ = −ηs, the growth rate of φ (the claim `noise-supermartingale` derives it)."""
     return COUPLING * weight_share()
 
 
 def gate_noise() -> sp.Expr:
-    """σ = √(r²σ_θ² + s²σ_ρ²)."""
+    """Return σ = √(r²σ_θ² + s²σ_ρ²)."""
     return sp.sqrt((RATE * SIGMA_THETA) ** 2 + (weight_share() * SIGMA_RHO) ** 2)
 
 
 def drift_excess() -> sp.Expr:
-    """b = λδ + hV/(2δ), by which noise pushes √(‖w‖² + δ²) outward, per unit of time."""
+    """Return b = λδ + hV/(2δ), by which noise pushes √(‖w‖² + δ²) outward, per unit of time."""
     return DECAY * SMOOTHING + STEP * MOMENT / (2 * SMOOTHING)
 
 
@@ -130,7 +129,7 @@ _excess = compile_expressions([DECAY, SMOOTHING, STEP, MOMENT], [drift_excess()]
 def exponent_from_margin(
     margin: Array, *, unstable_rate: Array, step: Array, noise: Array, steps: Array = inf
 ) -> Array:
-    """x such that P(φ reaches 0 before θ does) ≤ exp(−x), from φ₀ and the constants of its recursion.
+    """Return x such that P(φ reaches 0 before θ does) ≤ exp(−x), from φ₀ and the constants of its recursion.
 
     Args:
         margin: φ₀, any number or ±∞. It must be φ itself, not a distance that was cut off elsewhere.
@@ -151,11 +150,11 @@ def exponent_from_margin(
     """
     parameters = {STEP.name: step, NOISE.name: noise, UNSTABLE.name: unstable_rate, STEPS.name: steps}
     given = operands({MARGIN.name: margin}, parameters)
-    _require(MARGIN.name, given[MARGIN.name], given, "a number", lambda v, xp: ~xp.isnan(v))
+    require(MARGIN.name, given[MARGIN.name], given, "a number", lambda v, xp: ~xp.isnan(v))
     for name in (STEP.name, NOISE.name, UNSTABLE.name):
-        _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-    _require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
-    _require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
+        require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+    require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
+    require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
     return _exponent(given)
 
 
@@ -172,19 +171,19 @@ def escape_exponent(
     smoothing: Array | None = None,
     independent: bool = True,
 ) -> Array:
-    """−log of `escape_probability`, for where the probability itself underflows. Same arguments."""
+    """Return −log of `escape_probability`, for where the probability itself underflows. Same arguments."""
     if not isinstance(gate, LinearGate):
         raise ValueError(f"gate must be a LinearGate, the system of the bound; got {type(gate).__name__}")
-    gate._state(rho, theta)  # checks the state
+    gate.checked_state(rho, theta)  # checks the state
     noises = {STEP.name: step, SIGMA_RHO.name: sigma_rho, SIGMA_THETA.name: sigma_theta, STEPS.name: steps}
     if smoothing is not None and update_moment is None:
         raise ValueError("smoothing needs update_moment: without it no norm of a vector is smoothed")
     moment = {} if update_moment is None else {MOMENT.name: update_moment}
     given = operands({RHO.name: rho, THETA.name: theta}, {**gate.parameters, **noises, **moment})
     for name in (STEP.name, SIGMA_RHO.name, SIGMA_THETA.name, *moment):
-        _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-    _require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
-    _require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
+        require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+    require(STEP.name, given[STEP.name], given, "> 0", lambda v, xp: v > 0)
+    require(STEPS.name, given[STEPS.name], given, "at least 1", lambda v, xp: v >= 1)
 
     xp, eta, cost = given.xp, given[COUPLING.name], given["cost"]
     pulled = eta > 0
@@ -264,7 +263,7 @@ def escape_probability(
 
 
 def _exponent(given: Operands) -> Array:
-    """z²/2, with the cases that the smooth expression leaves out; arguments already checked."""
+    """Return z²/2, with the cases that the smooth expression leaves out; arguments already checked."""
     xp, margin, noise, steps = given.xp, given[MARGIN.name], given[NOISE.name], given[STEPS.name]
     (z,) = _deviations(given)
     with np.errstate(all="ignore"):
@@ -287,7 +286,7 @@ def _smooth(given: Operands, coupling: Array, smoothing: Array | None) -> Array:
     best = xp.where(moment > 0, best, xp.zeros_like(best))  # 0/0 for V = λ = 0
     delta = best if smoothing is None else operands({SMOOTHING.name: smoothing}, given.values)[SMOOTHING.name]
     if smoothing is not None:
-        _require(SMOOTHING.name, delta, given, "finite and > 0", lambda v, xp: xp.isfinite(v) & (v > 0))
+        require(SMOOTHING.name, delta, given, "finite and > 0", lambda v, xp: xp.isfinite(v) & (v > 0))
     given.values |= {SMOOTHING.name: delta, RHO.name: xp.hypot(given[RHO.name], delta)}
     (excess,) = _excess(given)
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""From SymPy expressions to functions of NumPy arrays and torch tensors.
+"""Functions of NumPy arrays and torch tensors, compiled from SymPy expressions.
 
 One expression, two backends: `compile_expressions` lambdifies a smooth expression once for each, and the
 functions of this package choose by what they are given. Torch is looked up only where a tensor arrives, so
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import sympy as sp
 
-__all__ = ["Array", "Operands", "compile_expressions", "operands"]
+__all__ = ["Array", "Operands", "compile_expressions", "operands", "require"]
 
 #: A number, a NumPy array or a torch tensor. All functions of `dynamics` broadcast over them.
 Array: TypeAlias = Any
@@ -42,7 +42,7 @@ class Operands:
         return self.values[name]
 
     def broadcast(self, *arrays: Array) -> tuple[Array, ...]:
-        """The arrays at the common shape of all operands (a constant component comes back scalar)."""
+        """Return the arrays at the common shape of all operands (a constant component comes back scalar)."""
         shape = np.broadcast_shapes(*(tuple(value.shape) for value in self.values.values()))
         # A tensor passes as it is: torch.asarray would cut it from the autograd graph (or warn, by version).
         made = (array if hasattr(array, "shape") else self.xp.asarray(array) for array in arrays)
@@ -78,6 +78,14 @@ def operands(state: dict[str, Array], parameters: dict[str, Array]) -> Operands:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
         raise ValueError(f"shapes do not broadcast: {shapes}") from None
     return Operands(xp, values)
+
+
+def require(name: str, value: Array, given: Operands, allowed: str, test: Callable[[Array, ModuleType], Array]) -> None:
+    """Raise a ValueError that names the argument and its first value outside what is allowed."""
+    bad = ~test(value, given.xp)
+    if bool(bad.any()):
+        witness = float(value[bad].reshape(-1)[0]) if value.shape else float(value)
+        raise ValueError(f"{name} must be {allowed}; got {witness}")
 
 
 def compile_expressions(

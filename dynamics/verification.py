@@ -30,12 +30,12 @@ class Record:
 
     @property
     def good(self) -> bool:
-        """Proved or held."""
+        """Return proved or held."""
         return self.outcome is not None and self.outcome.status in (Status.PROVED, Status.HELD)
 
 
 def all_claims() -> dict[str, Claim]:
-    """Name → claim, in the order of the theory.
+    """Return name → claim, in the order of the topics.
 
     Raises:
         ValueError: if two claims share a name.
@@ -85,7 +85,7 @@ def run(names: Sequence[str] = (), jobs: int | None = None) -> Iterator[Record]:
 
 
 def write_json(records: Sequence[Record], path: Path) -> None:
-    """Write the records, in the order of the theory, to a file (first under a temporary name)."""
+    """Write the records, in the order of the topics, to a file (first under a temporary name)."""
     order = list(all_claims())
     rows = [asdict(record) for record in sorted(records, key=lambda record: order.index(record.name))]
     temporary = path.with_name(path.name + ".partial")

@@ -1,4 +1,4 @@
-"""What this project asserts, one file a topic; `dynamics.verification` checks it."""
+"""The assertions of this project, one file a topic; `dynamics.verification` checks it."""
 
 from dynamics.claims import (
     basins,
@@ -15,5 +15,5 @@ from dynamics.claims import (
 
 __all__ = ["TOPICS"]
 
-#: The topics in the order of the theory. Each has `CLAIMS`, a tuple of `Claim`.
+#: The topics in the order in which they build on one another. Each has `CLAIMS`, a tuple of `Claim`.
 TOPICS = (hyperprior, objective, complexity, linear, bilinear, basins, general, noise, closed_form, estimators)

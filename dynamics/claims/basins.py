@@ -36,7 +36,7 @@ BILINEAR_SETS = (
 
 
 def near_and_far(margin: Margin, norms: Sequence[NDArray[np.float64]], rng: np.random.Generator) -> NDArray[np.float64]:
-    """θ for each given norm: every second one anywhere, the others within 10⁻⁵·⁵ … 10⁻¹ of the separatrix."""
+    """Return θ for each given norm: every second one anywhere, the others within 10⁻⁵·⁵ … 10⁻¹ of the separatrix."""
     count = len(norms[0])
     separatrix = 0.5 - margin(*norms, np.full(count, 0.5))  # margins are distances along θ
     offset = 10 ** rng.uniform(-5.5, -1, count) * rng.choice([-1.0, 1.0], count)
@@ -51,7 +51,7 @@ def exact_basin(
     margin_of: Callable[[Gate], Margin],
     count: int,
 ) -> Outcome:
-    """Whether, cell by cell, a state ends at ZERO where its margin is negative and nowhere else.
+    """Check whether, cell by cell, a state ends at ZERO where its margin is negative and nowhere else.
 
     Args:
         gates: one a parameter set.
@@ -78,7 +78,7 @@ def exact_basin(
 
 
 def never_wrong(gate: Gate, norms: Sequence[NDArray[np.float64]], margin: Margin, scope: str) -> Outcome:
-    """Whether every certified state ends at ZERO; `gate` may hold one parameter set a state."""
+    """Check whether every certified state ends at ZERO; `gate` may hold one parameter set a state."""
     theta = near_and_far(margin, norms, np.random.default_rng(20241110))
     distance = margin(*norms, theta)
     certified = distance < 0
@@ -111,29 +111,29 @@ def _witness(
 
 
 def linear_gates() -> list[LinearGate]:
-    """One gate a parameter set."""
+    """Return one gate a parameter set."""
     return [LinearGate(decay=d, coupling=e, cost=k, rate=r) for d, e, k, r in LINEAR_SETS]
 
 
 def bilinear_gates() -> list[BilinearGate]:
-    """One gate a parameter set."""
+    """Return one gate a parameter set."""
     return [BilinearGate(decay=d, coupling=e, cost=k, rate=r) for d, e, k, r in BILINEAR_SETS]
 
 
 def around_saddle(gate: Gate, count: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """One norm for each state, up to 3 times the saddle's."""
+    """Return one norm for each state, up to 3 times the saddle's."""
     return [rng.uniform(0, 3 * float(gate.saddle[0]), count)]
 
 
 def symmetric(gate: Gate, count: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Equal norms, up to twice the saddle's, every fourth very small."""
+    """Return equal norms, up to twice the saddle's, every fourth very small."""
     norm = rng.uniform(0, 2 * float(gate.saddle[0]), count)
     norm[::4] *= 10 ** rng.uniform(-8, 0, len(norm[::4]))
     return [norm, norm]
 
 
 def asymmetric_case(count: int) -> tuple[BilinearGate, list[NDArray[np.float64]]]:
-    """Random constants and unequal norms, one set a state; every fourth nearly equal."""
+    """Return random constants and unequal norms, one set a state; every fourth nearly equal."""
     rng = np.random.default_rng(20241111)
     coupling, cost = 10 ** rng.uniform(-1, 1, count), 10 ** rng.uniform(-2, 1, count)
     gate = BilinearGate(
@@ -148,7 +148,7 @@ def asymmetric_case(count: int) -> tuple[BilinearGate, list[NDArray[np.float64]]
 
 @claim("linear-basin", "for the linear gate a state in the strip goes to zero if and only if φ < 0", "simulation")
 def linear_basin() -> Outcome:
-    """State by state, six parameter sets, one with the saddle above the strip."""
+    """Test the statement: state by state, six parameter sets, one with the saddle above the strip."""
     return exact_basin(linear_gates(), around_saddle, lambda gate: gate.margin, count=10_000)
 
 
@@ -158,13 +158,13 @@ def linear_basin() -> Outcome:
     "simulation",
 )
 def bilinear_basin() -> Outcome:
-    """State by state, six parameter sets, one with the saddle above the strip."""
+    """Test the statement: state by state, six parameter sets, one with the saddle above the strip."""
     return exact_basin(bilinear_gates(), symmetric, lambda gate: gate.margin, count=10_000)
 
 
 @claim("bilinear-never-wrong", "for the bilinear gate every certified state goes to zero, ρ_in ≠ ρ_out", "simulation")
 def bilinear_never_wrong() -> Outcome:
-    """Random constants and random unequal norms."""
+    """Test the statement for random constants and random unequal norms."""
     gate, norms = asymmetric_case(100_000)
     return never_wrong(gate, norms, gate.margin, "random constants and states")
 

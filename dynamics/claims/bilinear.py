@@ -40,12 +40,12 @@ BRANCHES = {1: SADDLE_ENERGY / (1 + FAR), -1: SADDLE_ENERGY * (1 + FAR)}  # σ �
 
 
 def compiled_height() -> sp.Expr:
-    """g(S, S*): the expression that `BilinearGate.margin` is compiled from, its intermediate symbols put back."""
+    """Return g(S, S*), the expression that `BilinearGate.margin` is compiled from, intermediate symbols put back."""
     return scaled_squared_height().subs({EXCESS: ENERGY - SADDLE_ENERGY, LOG_RATIO: sp.log(ENERGY / SADDLE_ENERGY)})
 
 
 def reduced_jacobian() -> sp.Matrix:
-    """∂(S', θ')/∂(S, θ)."""
+    """Return ∂(S', θ')/∂(S, θ)."""
     return sp.Matrix(reduced_field()).jacobian([ENERGY, THETA])
 
 
@@ -56,7 +56,7 @@ def reduced_jacobian() -> sp.Matrix:
     "symbolic",
 )
 def derivation() -> Outcome:
-    """The field from the difference; the rest by substitution."""
+    """Prove the statement: the field from the difference; the rest by substitution."""
     at_saddle = dict(zip(BILINEAR.state, BILINEAR.saddle, strict=True))
     unstable = sp.sqrt(2 * RATE * COUPLING * COST)
     polynomial = BILINEAR.jacobian.subs(at_saddle).charpoly().as_expr()
@@ -84,7 +84,9 @@ def derivation() -> Outcome:
     "symbolic",
 )
 def reduction() -> Outcome:
-    """S − ρ_inρ_out = (ρ_in − ρ_out)²/2; the slack of each bound on D enters with a nonnegative factor."""
+    """Prove the statement: S − ρ_inρ_out = (ρ_in − ρ_out)²/2; the slack of each bound on D enters with a nonnegative
+    factor.
+    """
     slack_in, slack_out, slack = sp.symbols("slack_in slack_out slack", nonnegative=True)
     product = RHO_IN * RHO_OUT
     energy = (RHO_IN**2 + RHO_OUT**2) / 2
@@ -111,14 +113,14 @@ def reduction() -> Outcome:
 
 @claim("bilinear-first-integral", "H(S, θ) is constant along the reduced flow", "symbolic")
 def integral() -> Outcome:
-    """dH/dt = ∂H/∂S·S' + ∂H/∂θ·θ' vanishes identically."""
+    """Prove the statement: dH/dt = ∂H/∂S·S' + ∂H/∂θ·θ' vanishes identically."""
     H = first_integral()
     energy_dot, theta_dot = reduced_field()
     return prove(equal("dH/dt", sp.diff(H, ENERGY) * energy_dot + sp.diff(H, THETA) * theta_dot, 0), scope=ALL)
 
 
 def separatrix_check(squared: sp.Expr) -> Outcome:
-    """Is θ* ± √squared(S) the stable manifold of the saddle? `squared` as `compiled_height`.
+    """Check that θ* ± √squared(S) is the stable manifold of the saddle. `squared` as `compiled_height`.
 
     The curve must lie in the saddle's level of H, which the flow keeps, pass through the saddle, and leave it along
     the stable eigenvector; of the two branches of that level the flow on θ = θ* + σ√g, σ = sign(S* − S), is towards
@@ -156,7 +158,7 @@ def separatrix_check(squared: sp.Expr) -> Outcome:
 
 
 def gap_steps() -> list[Step]:
-    """g > 0 off S*: its derivative r(1 − S*/S) has the sign of S − S*, and g(S*) = 0."""
+    """Return the steps of the proof: g > 0 off S*: its derivative r(1 − S*/S) has the sign of S − S*, and g(S*) = 0."""
     slope = sp.diff(compiled_height(), ENERGY)
     return [
         equal("g at S*", compiled_height().subs(ENERGY, SADDLE_ENERGY), 0),
@@ -172,7 +174,7 @@ def gap_steps() -> list[Step]:
     "symbolic",
 )
 def separatrix() -> Outcome:
-    """Level set of H through the saddle."""
+    """Prove the statement: level set of H through the saddle."""
     return separatrix_check(compiled_height())
 
 
@@ -181,12 +183,12 @@ Branch = Callable[[int], sp.Expr]
 
 
 def branch(sigma: int) -> sp.Expr:
-    """θ_sep on one branch."""
+    """Return θ_sep on one branch."""
     return SADDLE_THETA + sigma * sp.sqrt(compiled_height().subs(AT_SADDLE))
 
 
 def growth_steps(theta_sep: Branch) -> list[Step]:
-    """V' = k(S)·V along the reduced flow with k = rη|S − S*|/√g > 0.
+    """Return the steps of the proof: V' = k(S)·V along the reduced flow with k = rη|S − S*|/√g > 0.
 
     The root is replaced by a symbol for it, through θ_sep = θ* + σ·height: height' follows from the candidate itself.
     """
@@ -213,12 +215,14 @@ def growth_steps(theta_sep: Branch) -> list[Step]:
 
 
 def _fall(sigma: int) -> sp.Expr:
-    """dθ_sep/dS on a branch, in v: −r·v/(2·height) below S*, that over 1 + v above."""
+    """Return dθ_sep/dS on a branch, in v: −r·v/(2·height) below S*, that over 1 + v above."""
     return -RATE * FAR / (2 * HEIGHT) / (1 if sigma == 1 else 1 + FAR)
 
 
 def face_steps() -> list[Step]:
-    """The faces. On θ = 0, stopped (S < S*): θ' < 0 and S' ≤ 0, hence V' = −θ_sep'·S' ≤ 0.
+    """Return the steps of the proof on the faces. On θ = 0, stopped (S < S*): θ' < 0 and S' ≤ 0, hence V' = −θ_sep'·S'
+    ≤
+    0.
 
     On θ = 1, stopped: θ' > 0 is dropped, which only lowers V'. On S = 0: S' = 0. The true gate's S' and θ' lie below
     the bounds (`bilinear-reduction`) and V rises in both (θ_sep falls), so V' is below, too.
@@ -233,7 +237,7 @@ def face_steps() -> list[Step]:
 
 
 def inward_check(theta_sep: Branch) -> Outcome:
-    """Is {θ < θ_sep} invariant, with a boundary that the flow never crosses?
+    """Check that {θ < θ_sep} is invariant, with a boundary that the flow never crosses.
 
     Proved by `growth_steps`. Where these fail, both branches are scanned, for λ = 1/2, η = κ = r = 1 (S* = 1), for a
     state at which the reduced flow crosses the candidate: there it is no separatrix.
@@ -254,7 +258,9 @@ def inward_check(theta_sep: Branch) -> Outcome:
 
 
 def _limit_steps() -> list[Step]:
-    """At S = S*: k tends to the unstable eigenvalue √(2rηκ) from both sides, so that V' = kV there, too."""
+    """Return the steps of the proof: at S = S*: k tends to the unstable eigenvalue √(2rηκ) from both sides, so that V'
+    = kV there, too.
+    """
     growth_squared = (RATE * COUPLING * (ENERGY - SADDLE_ENERGY)) ** 2 / compiled_height()
     limit = sp.limit(growth_squared, ENERGY, SADDLE_ENERGY).subs(AT_SADDLE)
     return [equal("k at S*", limit, BILINEAR.eigenvalues[-1] ** 2)]
@@ -268,7 +274,7 @@ def _limit_steps() -> list[Step]:
     "symbolic",
 )
 def inward() -> Outcome:
-    """Each branch in v, the point S* as a limit, then the faces."""
+    """Prove the statement: each branch in v, the point S* as a limit, then the faces."""
     return inward_check(branch)
 
 
@@ -278,7 +284,7 @@ def inward() -> Outcome:
     "symbolic",
 )
 def attraction() -> Outcome:
-    """V never rises (`bilinear-inward`), so V ≤ V₀ < 0, and S < S₀ where θ_sep(S₀) = 0.
+    """Prove the statement: V never rises (`bilinear-inward`), so V ≤ V₀ < 0, and S < S₀ where θ_sep(S₀) = 0.
 
     While S ≥ S*/2, k is at least some k₁ > 0 (continuous and positive on [S*/2, S₀]) and V ≥ −M, M = θ_sep(S*/2); so
     the flow spends at most T₁ = ln(M/|V₀|)/k₁ there in all. (On θ = 0 with S ≥ S* the bound on θ' is not negative, so
@@ -305,7 +311,7 @@ def attraction() -> Outcome:
     "symbolic",
 )
 def sharp() -> Outcome:
-    """Equal norms stay equal. Free θ: V' = kV > 0. On θ = 0, V > 0 forces S > S*, where θ' > 0.
+    """Prove the statement: equal norms stay equal. Free θ: V' = kV > 0. On θ = 0, V > 0 forces S > S*, where θ' > 0.
 
     On θ = 1, stopped where S > S*: S' = 2(η − λ)S ≥ 0 and θ_sep falls, so V' ≥ 0. And V > 0 with θ ≤ 1 keeps S
     above the S₁ with θ_sep(S₁) = 1, because θ_sep rises to infinity as S → 0.
@@ -331,8 +337,9 @@ def sharp() -> Outcome:
     "branch and bound",
 )
 def inward_balls(theta_sep: Branch = branch) -> Outcome:
-    """`bilinear-inward` again, by ball arithmetic. S = S*x, θ = θ* + √(rS*)·z and time in units of 1/(η√(rS*)) leave
-    x' = 2zx, z' = x − 1 without any parameter (checked first), so one gate stands for all: λ = η = κ = r = 1.
+    """Prove the statement: `bilinear-inward` again, by ball arithmetic. S = S*x, θ = θ* + √(rS*)·z and time in units of
+    1/(η√(rS*)) leave x' = 2zx, z' = x − 1 without any parameter (checked first), so one gate stands for all: λ = η = κ
+    = r = 1.
     """
     z = sp.Symbol("z", real=True)
     size = sp.sqrt(RATE * COST / COUPLING)
@@ -360,7 +367,7 @@ def inward_balls(theta_sep: Branch = branch) -> Outcome:
     "symbolic",
 )
 def monotone(squared: sp.Expr | None = None) -> Outcome:
-    """θ_sep = λ/η + σ√g(S, S*): ∂θ_sep/∂S* = σ·∂g/∂S*/(2√g) > 0, and S* = κ/η and λ/η fall in η.
+    """Prove the statement: θ_sep = λ/η + σ√g(S, S*): ∂θ_sep/∂S* = σ·∂g/∂S*/(2√g) > 0, and S* = κ/η and λ/η fall in η.
 
     At S = S* the derivative's limit is √(r/(2S*)). Where θ* = λ/η > 1 everything is certified: this, too, is only
     ever lost as η grows; κ does not enter it.
@@ -386,7 +393,9 @@ def monotone(squared: sp.Expr | None = None) -> Outcome:
     "branch and bound",
 )
 def monotone_balls(squared: sp.Expr | None = None) -> Outcome:
-    """`bilinear-monotone` again, by ball arithmetic; r > 0 and S* > 0 enter as factors and are set to 1."""
+    """Prove the statement: `bilinear-monotone` again, by ball arithmetic; r > 0 and S* > 0 enter as factors and are set
+    to 1.
+    """
     g = compiled_height() if squared is None else squared
     scale = sp.Symbol("c", positive=True)
     homogeneous = prove(
@@ -410,7 +419,8 @@ def monotone_balls(squared: sp.Expr | None = None) -> Outcome:
     "symbolic",
 )
 def headroom() -> Outcome:
-    """θ_sep falls continuously in m (`bilinear-monotone`) from ∞ to −√(rS) < 0, so θ < θ_sep exactly on (0, h₁).
+    """Prove the statement: θ_sep falls continuously in m (`bilinear-monotone`) from ∞ to −√(rS) < 0, so θ < θ_sep
+    exactly on (0, h₁).
 
     Where θ* > 1, i.e. m < λ/η, everything is certified: the union is (0, max(h₁, λ/η)). Zero weights stay zero.
     """
@@ -433,7 +443,9 @@ def headroom() -> Outcome:
 
 @claim("bilinear-above-strip", "where θ* > 1 every state of the strip goes to zero", "symbolic")
 def above_strip() -> Outcome:
-    """With λ = (1 + gap)η, S' ≤ −2η·gap·S: S falls below S*/2 for good, and from then on θ' ≤ −rκ/2 until θ = 0."""
+    """Prove the statement: with λ = (1 + gap)η, S' ≤ −2η·gap·S: S falls below S*/2 for good, and from then on θ' ≤
+    −rκ/2 until θ = 0.
+    """
     energy_dot, theta_dot = reduced_field()
     below_one = sp.Symbol("below_one", nonnegative=True)  # 1 − θ
     falling = energy_dot.subs({THETA: 1 - below_one, DECAY: (1 + GAP) * COUPLING})
@@ -451,7 +463,7 @@ def above_strip() -> Outcome:
     "symbolic",
 )
 def comparison() -> Outcome:
-    """Kamke's condition is a sign of the Jacobian's off-diagonal entries.
+    """Prove the statement: Kamke's condition is a sign of the Jacobian's off-diagonal entries.
 
     The projection keeps it: on a face θ' becomes max(θ', 0) or min(θ', 0), both monotone in θ'.
     """

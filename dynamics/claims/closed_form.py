@@ -33,7 +33,7 @@ COMPATIBLE = (0.45, 0.55)  # what counts as order 1/2 at finite steps
 
 
 def models() -> dict[str, GatedSum]:
-    """A gated regression with one useless input, and a two-layer student with more units than its teacher."""
+    """Return a gated regression with one useless input, and a two-layer student with more units than its teacher."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((32, 4))
     y = x @ np.array([1.5, -1.0, 0.4, 0.05]) + 0.1 * rng.standard_normal(32)
@@ -49,13 +49,13 @@ def _bend(z):  # type: ignore[no-untyped-def]  # numbers, arrays and expressions
 
 
 def start_of(model: GatedSum, seed: int = 3) -> np.ndarray:
-    """Random weights and every θ = 0.6."""
+    """Return random weights and every θ = 0.6."""
     weights = 0.6 * np.random.default_rng(seed).standard_normal(len(model.weights))
     return np.r_[weights, np.full(model.gates, 0.6)]
 
 
 def enumerated(model: GatedSum, expressions: tuple[sp.Expr, ...]) -> tuple[sp.Expr, ...]:
-    """Expectation over the masks, written out over all 2^G of them."""
+    """Return the expectation over the masks, written out over all 2^G of them."""
 
     def mean(expression: sp.Expr) -> sp.Expr:
         return expectation(lambda xi: expression.subs(dict(zip(model.masks, xi, strict=True))), model.thetas)
@@ -69,7 +69,7 @@ def enumerated(model: GatedSum, expressions: tuple[sp.Expr, ...]) -> tuple[sp.Ex
     "symbolic",
 )
 def gradient() -> Outcome:
-    """For both models, in all weights, gates, inputs and targets."""
+    """Prove the statement for both models, in all weights, gates, inputs and targets."""
     for name, model in models().items():
         names = ["loss", *(str(s) for s in (*model.weights, *model.thetas))]
         ours = (model.expected_loss, *model.expected_gradient)
@@ -88,7 +88,7 @@ def compare_drift(
     field: Callable[[np.ndarray], np.ndarray] | None = None,
     draws: int = 20_000,
 ) -> Outcome:
-    """Mean of many one-sample SGD directions against `field` (the model's by default), at random states."""
+    """Check: mean of many one-sample SGD directions against `field` (the model's by default), at random states."""
     p, states, worst = len(model.weights), 5, 0.0
     limit = float(stats.norm.isf(LEVEL / 2 / (states * (p + model.gates))))
     for _ in range(states):
@@ -108,7 +108,7 @@ def compare_drift(
 
 @claim("sgd-drift", "the mean direction of SGD is the field of the ODE", "Monte Carlo")
 def drift() -> Outcome:
-    """Within sampling error, for every weight and gate."""
+    """Test the statement: within sampling error, for every weight and gate."""
     return _all(compare_drift(name, model, np.random.default_rng(5)) for name, model in models().items())
 
 
@@ -122,7 +122,7 @@ def distances(
     momentum: float = 0.0,
     steps: tuple[float, ...] = STEPS,
 ) -> np.ndarray:
-    """Sup distance between SGD and the ODE of `field`, shape (steps, runs)."""
+    """Return the sup distance between SGD and the ODE of `field`, shape (steps, runs)."""
     start, p = start_of(model), len(model.weights)
     path = projected_path(field or model.field, start, slice(p, None), HORIZON)
     found = []
@@ -165,7 +165,7 @@ def compare_order(
     "simulation",
 )
 def path_order() -> Outcome:
-    """Both models, and the regression also with momentum.
+    """Test the statement on both models, and the regression also with momentum.
 
     Momentum lags by hm/(1 − m) at the start, a term of first order in h, nine times the step for m = 0.9. It takes
     smaller steps and noisier batches for the term of order 1/2 to lead.
@@ -200,14 +200,14 @@ def compare_limits(
 
 @claim("limits-deterministic", "the ODE of all weights and gates ends with every θ at 0 or 1", "simulation")
 def limits() -> Outcome:
-    """Every θ within 1e-6 of a face, and the whole projected field below 1e-4."""
+    """Test the statement: every θ within 1e-6 of a face, and the whole projected field below 1e-4."""
     both, rng = models(), np.random.default_rng(9)
     counts = {"regression": 20, "teacher-student": 8}
     return _all(compare_limits(name, model, rng, counts[name]) for name, model in both.items())
 
 
 def _settle(field: Callable[[np.ndarray], np.ndarray], state: np.ndarray, p: int) -> np.ndarray | None:
-    """The state once it has come to rest; None if that takes longer than 2000 time units.
+    """Return the state once it has come to rest; None if that takes longer than 2000 time units.
 
     Inside the cube rest is asked to be a hundred times more complete than on its faces: a slow passage near a
     saddle is not an end.
@@ -224,7 +224,7 @@ def _settle(field: Callable[[np.ndarray], np.ndarray], state: np.ndarray, p: int
 
 
 def _all(outcomes: Iterator[Outcome]) -> Outcome:
-    """One outcome for several held ones; the first that did not hold otherwise."""
+    """Return one outcome for several held ones; the first that did not hold otherwise."""
     found = []
     for outcome in outcomes:
         if outcome.cases is None or outcome.margin is None:

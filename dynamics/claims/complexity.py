@@ -40,7 +40,7 @@ ROUNDING = 1e-12  # relative; the counts themselves are sums of a few hundred pr
 
 @functools.cache
 def small() -> dict[str, Structure]:
-    """One net of each kind with few enough gates for all masks."""
+    """Return one net of each kind with few enough gates for all masks."""
     return {
         "residual": resnet(6, (2, 3), channels=1, size=4, classes=2),
         "bottleneck": bottleneck_resnet(8, (2, 1), expansion=2, channels=1, size=4, classes=2),
@@ -51,7 +51,7 @@ def small() -> dict[str, Structure]:
 
 @functools.cache
 def large() -> dict[str, Structure]:
-    """Nets of real size, the longest with about 2000 gates."""
+    """Return nets of real size, the longest with about 2000 gates."""
     return {
         "ResNet-20": resnet(20),
         "ResNet-110": resnet(110),
@@ -82,7 +82,7 @@ def slow_count(structure: Structure, kind: Kind, xi: tuple[int, ...]) -> int:
 
 
 def slow_charge(structure: Structure, xi: tuple[int, ...], nu: float, alpha: float, beta: float) -> float:
-    """What R charges for one mask, from its definition: units with all layers on, and layers with all units on."""
+    """Return what R charges for one mask, by definition: units with all layers on, layers with all units on."""
     for_units = tuple(1 if layer else x for x, layer in zip(xi, structure.is_branch, strict=True))
     for_layers = tuple(x if layer else 1 for x, layer in zip(xi, structure.is_branch, strict=True))
 
@@ -96,7 +96,7 @@ def slow_charge(structure: Structure, xi: tuple[int, ...], nu: float, alpha: flo
 
 
 def mask_counts(structure: Structure, kind: Kind, masks: np.ndarray) -> np.ndarray:
-    """Counts of many masked networks [mask, G] → [mask], from the numbers of open channels."""
+    """Return the counts of many masked networks [mask, G] → [mask], from the numbers of open channels."""
     ends = np.cumsum([0, *structure.units.values()])
     opened = {g: masks[:, a:b].sum(1) for g, a, b in zip(structure.units, ends, ends[1:], strict=False)}
     runs = {branch: masks[:, ends[-1] + i] for i, branch in enumerate(structure.branches)}
@@ -111,7 +111,7 @@ def mask_counts(structure: Structure, kind: Kind, masks: np.ndarray) -> np.ndarr
 
 
 def check_multilinear(value: sp.Expr, structure: Structure) -> Outcome:
-    """Zero curvature in each group sum and branch gate, hence in each θ_g: group sums share no gate."""
+    """Check: zero curvature in each group sum and branch gate, hence in each θ_g: group sums share no gate."""
     scope = f"{structure.gates} gates"
     symbols = [*structure.unit_symbols.values(), *structure.branch_symbols.values()]
     for symbol in symbols:
@@ -122,7 +122,7 @@ def check_multilinear(value: sp.Expr, structure: Structure) -> Outcome:
 
 
 def check_enumeration(claimed: Structure, counted: Structure, seed: int = 0) -> Outcome:
-    """Exact at every mask; and at random Θ the probability-weighted sum of all masks' counts."""
+    """Check: exact at every mask; and at random Θ the probability-weighted sum of all masks' counts."""
     masks = np.array(list(itertools.product((0, 1), repeat=counted.gates)))
     theta = np.random.default_rng(seed).uniform(size=counted.gates)
     chances = np.where(masks, theta, 1 - theta).prod(1)
@@ -148,7 +148,7 @@ def check_enumeration(claimed: Structure, counted: Structure, seed: int = 0) -> 
 
 
 def check_monte_carlo(claimed: Structure, counted: Structure, seed: int = 0, samples: int = 2000) -> Outcome:
-    """Mean count of sampled masks within 5 standard errors, at random Θ."""
+    """Check: mean count of sampled masks within 5 standard errors, at random Θ."""
     rng, worst, cases, scope = (
         np.random.default_rng(seed),
         0.0,
@@ -168,7 +168,7 @@ def check_monte_carlo(claimed: Structure, counted: Structure, seed: int = 0, sam
 
 
 def check_costs(structure: Structure, costs: Callable[..., np.ndarray], seed: int = 0, gates: int = 60) -> Outcome:
-    """κ_g = R(θ_g=1) − R(θ_g=0), the derivative of an affine function without any limit."""
+    """Check: κ_g = R(θ_g=1) − R(θ_g=0), the derivative of an affine function without any limit."""
     rng, worst, cases, scope = np.random.default_rng(seed), 0.0, 0, "random Θ, difference across each gate"
     chosen = rng.permutation(structure.gates)[:gates]
     for nu, alpha, beta in PRICES:
@@ -187,7 +187,7 @@ def check_costs(structure: Structure, costs: Callable[..., np.ndarray], seed: in
 
 
 def check_shares(structure: Structure, shares: Callable[[float], np.ndarray]) -> Outcome:
-    """The shares of a group, all equal, sum to what the full network saves without it; so does a branch's."""
+    """Check: the shares of a group, all equal, sum to what the full network saves without it; so does a branch's."""
     scope, worst, cases = "every group and branch, β in {0, 0.3, 1}", 0.0, 0
     blocks = [*structure.unit_slices.items()]
     blocks += [(branch, slice(i, i + 1)) for branch, i in structure.branch_index.items()]
@@ -207,7 +207,7 @@ def check_shares(structure: Structure, shares: Callable[[float], np.ndarray]) ->
 
 
 def check_gamma(structure: Structure, samples: int, gamma: Callable[[float, int], float]) -> Outcome:
-    """Where R is linear: R(Θ) − R(0) = −(1/N) Σ θ_g ln γ_g, the hyper-prior's own penalty; and κ_g comes back."""
+    """Check: where R is linear: R(Θ) − R(0) = −(1/N) Σ θ_g ln γ_g, the hyper-prior's penalty; and κ_g comes back."""
     scope, worst, cases = f"N = {samples}, gates of a basic residual net", 0.0, 0
     theta = np.random.default_rng(0).uniform(size=structure.gates)
     for nu, alpha, beta in PRICES:
@@ -227,7 +227,7 @@ def check_gamma(structure: Structure, samples: int, gamma: Callable[[float, int]
 
 
 def all_of(outcomes: dict[str, Outcome]) -> Outcome:
-    """One outcome for several nets: the first that failed, otherwise the sum of cases and the least margin."""
+    """Return one outcome for several nets: the first that failed, otherwise the sum of cases and the least margin."""
     for name, outcome in outcomes.items():
         if outcome.status not in (Status.PROVED, Status.HELD):
             return refuted(f"{name}: {outcome.scope}", outcome.witness)
@@ -243,7 +243,7 @@ def all_of(outcomes: dict[str, Outcome]) -> Outcome:
     "symbolic",
 )
 def multilinear() -> Outcome:
-    """The counts of all nets; R too of those where its long expression is cheap."""
+    """Prove the statement: the counts of all nets; R too of those where its long expression is cheap."""
     nu, alpha, beta = sp.symbols("nu alpha beta", nonnegative=True)
     found: dict[str, Outcome] = {}
     for name, net in {**small(), **large()}.items():
@@ -258,19 +258,19 @@ def multilinear() -> Outcome:
 
 @claim("complexity-enumeration", "the polynomial counts every masked network exactly, and is the mean", "brute force")
 def enumeration() -> Outcome:
-    """Small residual, bottleneck, chain and dense nets, all 2^G masks, pair by pair."""
+    """Test the statement on small residual, bottleneck, chain and dense nets, all 2^G masks, pair by pair."""
     return all_of({name: check_enumeration(net, net) for name, net in small().items()})
 
 
 @claim("complexity-monte-carlo", "the polynomial is the mean count of sampled masks on large nets", "Monte Carlo")
 def monte_carlo() -> Outcome:
-    """Nets of real size, three Θ each."""
+    """Test the statement on nets of real size, three Θ each."""
     return all_of({name: check_monte_carlo(net, net) for name, net in large().items()})
 
 
 @claim("complexity-derivatives", "κ_g = ∂R/∂θ_g = R(θ_g=1) − R(θ_g=0)", "difference")
 def derivatives() -> Outcome:
-    """All nets, several ν, α, β; on large ones 60 gates drawn at random."""
+    """Test the statement on all nets, several ν, α, β; on large ones 60 gates drawn at random."""
     return all_of({name: check_costs(net, net.costs) for name, net in {**small(), **large()}.items()})
 
 
@@ -280,13 +280,13 @@ def derivatives() -> Outcome:
     "brute force",
 )
 def shares() -> Outcome:
-    """All nets."""
+    """Test the statement on all nets."""
     return all_of({name: check_shares(net, net.shares) for name, net in {**small(), **large()}.items()})
 
 
 @claim("complexity-gamma", "R(Θ) − R(0) = −(1/N) Σ θ_g ln γ_g with γ_g = exp(−Nκ_g), where R is linear", "numeric")
 def gamma() -> Outcome:
-    """ResNet-20 with N = 1500, about that of the handwritten digits."""
+    """Test the statement on ResNet-20 with N = 1500, about that of the handwritten digits."""
     return check_gamma(resnet(20), 1500, hyperprior.gamma_from_cost)
 
 

@@ -31,22 +31,22 @@ Values = Sequence[sp.Expr]
 
 
 def first_order_mean(slope: sp.Expr) -> sp.Expr:
-    """E f'(ξ) over ξ ~ Ber(θ)."""
+    """Return E f'(ξ) over ξ ~ Ber(θ)."""
     return THETA * slope.subs(XI, 1) + (1 - THETA) * slope.subs(XI, 0)
 
 
 def trapezoid_mean(slope: sp.Expr) -> sp.Expr:
-    """½ (f'(0) + f'(1))."""
+    """Return ½ (f'(0) + f'(1))."""
     return (slope.subs(XI, 0) + slope.subs(XI, 1)) / 2
 
 
 def polynomial(degree: int) -> sp.Expr:
-    """Σ a_i ξ^i with free a_i."""
+    """Return Σ a_i ξ^i with free a_i."""
     return sp.Add(*(sp.Symbol(f"a{i}", real=True) * XI**i for i in range(degree + 1)))
 
 
 def check_rule(rule: Rule, bias: Callable[[sp.Expr], sp.Expr], degree: int) -> Outcome:
-    """rule(f') = f(1) − f(0) + bias(f) for every polynomial f up to the degree."""
+    """Check: rule(f') = f(1) − f(0) + bias(f) for every polynomial f up to the degree."""
     f = polynomial(degree)
     remainder = sp.expand(rule(sp.diff(f, XI)) - (f.subs(XI, 1) - f.subs(XI, 0)) - bias(f))
     scope = f"all polynomials of degree ≤ {degree}, all θ"
@@ -54,7 +54,8 @@ def check_rule(rule: Rule, bias: Callable[[sp.Expr], sp.Expr], degree: int) -> O
 
 
 def check_unbiased_rule() -> Outcome:
-    """The trapezoid's bias ½∫t(1−t)f‴ on every power ξⁿ, n ≥ 3 a symbol, and on n < 3; by linearity all polynomials.
+    """Check: the trapezoid's bias ½∫t(1−t)f‴ on every power ξⁿ, n ≥ 3 a symbol, and on n < 3; by linearity all
+    polynomials.
 
     For n ≥ 3 the integrand is a multiple of t^(n−2) − t^(n−1); for n < 3 the third derivative is 0.
     """
@@ -70,7 +71,8 @@ def check_unbiased_rule() -> Outcome:
 
 
 def check_batch(estimate: Batch, loss: Callable[[int], sp.Expr], gates: int, samples: int, given_both: bool) -> Outcome:
-    """E[estimate] = mean over the batch of D of gate 0, by summing over all 2^(samples·gates) masks of the batch.
+    """Check: E[estimate] = mean over the batch of D of gate 0, by summing over all 2^(samples·gates) masks of the
+    batch.
 
     Args:
         estimate: of D of gate 0.
@@ -106,17 +108,19 @@ def check_batch(estimate: Batch, loss: Callable[[int], sp.Expr], gates: int, sam
 
 
 def quadratic(gates: int) -> Callable[[int], sp.Expr]:
-    """Any loss quadratic in the masks, each sample with its own free coefficients."""
+    """Return any loss quadratic in the masks, each sample with its own free coefficients."""
     return _polynomials(gates, lambda powers: sum(powers) <= 2)
 
 
 def cubic(gates: int) -> Callable[[int], sp.Expr]:
-    """Any loss cubic in the masks."""
+    """Return any loss cubic in the masks."""
     return _polynomials(gates, lambda powers: sum(powers) <= 3)
 
 
 def any_loss(gates: int) -> Callable[[int], sp.Expr]:
-    """Any loss of masks (a free multilinear polynomial), with derivatives made arbitrary by free curvature terms."""
+    """Return any loss of masks (a free multilinear polynomial), with derivatives made arbitrary by free curvature
+    terms.
+    """
     return _polynomials(gates, lambda powers: sum(p > 1 for p in powers) <= 1 and max(powers) <= 2)
 
 
@@ -132,18 +136,18 @@ def _polynomials(gates: int, wanted: Callable[[tuple[int, ...]], bool]) -> Calla
 
 
 def by_difference(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """Mean of ℓ at ξ=1 minus mean at ξ=0."""
+    """Return the mean of ℓ at ξ=1 minus mean at ξ=0."""
     return _side(masks, losses, 1) - _side(masks, losses, 0)
 
 
 def by_trapezoid(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """Half the sum of the mean slopes at ξ=1 and ξ=0."""
+    """Return half the sum of the mean slopes at ξ=1 and ξ=0."""
     own = [row[0] for row in slopes]
     return (_side(masks, own, 1) + _side(masks, own, 0)) / 2
 
 
 def by_horvitz_thompson(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """Mean of ξℓ/θ − (1−ξ)ℓ/(1−θ), each loss less the mean of the others."""
+    """Return the mean of ξℓ/θ − (1−ξ)ℓ/(1−θ), each loss less the mean of the others."""
     terms = []
     for b, (mask, loss) in enumerate(zip(masks, losses, strict=True)):
         centred = loss - _mean([other for c, other in enumerate(losses) if c != b])
@@ -152,7 +156,7 @@ def by_horvitz_thompson(masks: Masks, losses: Values, slopes: Sequence[Values], 
 
 
 def by_control(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """The difference in means of ℓ_b − Σ_{j≠0} (mean slope of the other samples)_j (ξ_bj − θ_j)."""
+    """Return the difference in means of ℓ_b − Σ_{j≠0} (mean slope of the other samples)_j (ξ_bj − θ_j)."""
     adjusted = []
     for b, (mask, loss) in enumerate(zip(masks, losses, strict=True)):
         for j in range(1, len(theta)):
@@ -162,7 +166,7 @@ def by_control(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Va
 
 
 def by_own_control(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """`by_control` with each sample's own slopes."""
+    """Return `by_control` with each sample's own slopes."""
     adjusted = [
         loss - sum(row[j] * (mask[j] - theta[j]) for j in range(1, len(theta)))
         for mask, loss, row in zip(masks, losses, slopes, strict=True)
@@ -180,13 +184,13 @@ def _mean(values: Values) -> sp.Expr:
 
 @claim("estimators-first-order", "E f'(ξ) = D + (θ − ½)·f″ for f quadratic in ξ, ξ ~ Ber(θ)", "symbolic")
 def first_order() -> Outcome:
-    """The bias of ∂ℓ/∂ξ as an estimate of D; for ½(y − Σ ξ_k f_k)², f″ = f_k²."""
+    """Prove the statement: the bias of ∂ℓ/∂ξ as an estimate of D; for ½(y − Σ ξ_k f_k)², f″ = f_k²."""
     return check_rule(first_order_mean, lambda f: (THETA - sp.Rational(1, 2)) * sp.diff(f, XI, 2), 2)
 
 
 @claim("estimators-trapezoid", "½(f'(0) + f'(1)) = D + ½∫₀¹ t(1−t) f‴(t) dt; exact for quadratic f", "symbolic")
 def trapezoid() -> Outcome:
-    """The Peano kernel, power by power; and f‴/12 for cubic f."""
+    """Prove the statement: the Peano kernel, power by power; and f‴/12 for cubic f."""
     cubic = check_rule(trapezoid_mean, lambda f: sp.diff(f, XI, 3) / 12, 3)
     return cubic if cubic.witness else check_unbiased_rule()
 
@@ -195,19 +199,19 @@ def trapezoid() -> Outcome:
     "estimators-trapezoid-batch", "the batch's trapezoid has mean D, for quadratic losses, given both sides", "symbolic"
 )
 def trapezoid_batch() -> Outcome:
-    """Samples with different losses; other gates random."""
+    """Prove the statement for samples with different losses; other gates random."""
     return check_batch(by_trapezoid, quadratic(2), gates=2, samples=3, given_both=True)
 
 
 @claim("estimators-difference", "the difference in means has mean D given both sides, whatever the loss", "symbolic")
 def difference_in_means() -> Outcome:
-    """Samples with different losses; other gates random."""
+    """Prove the statement for samples with different losses; other gates random."""
     return check_batch(by_difference, any_loss(2), gates=2, samples=3, given_both=True)
 
 
 @claim("estimators-horvitz-thompson", "the centred Horvitz–Thompson estimate has mean D, whatever the loss", "symbolic")
 def horvitz_thompson() -> Outcome:
-    """No condition on the sides."""
+    """Prove the statement without a condition on the sides."""
     return check_batch(by_horvitz_thompson, any_loss(2), gates=2, samples=2, given_both=False)
 
 
@@ -217,13 +221,13 @@ def horvitz_thompson() -> Outcome:
     "symbolic",
 )
 def control() -> Outcome:
-    """Any loss and any slopes."""
+    """Prove the statement for any loss and any slopes."""
     return check_batch(by_control, any_loss(2), gates=2, samples=3, given_both=True)
 
 
 @claim("estimators-control-own", "with each sample's own slopes it has mean D for quadratic losses", "symbolic")
 def control_own() -> Outcome:
-    """Not beyond: a loss with a term ξ_j²ξ_k refutes it."""
+    """Prove the statement, and not beyond: a loss with a term ξ_j²ξ_k refutes it."""
     return check_batch(by_own_control, quadratic(2), gates=2, samples=2, given_both=True)
 
 

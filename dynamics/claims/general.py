@@ -27,7 +27,7 @@ def _as_is(margin: Array) -> Array:
 
 
 def _constants(rng: np.random.Generator, index: int) -> dict[str, float]:
-    """λ (every tenth is zero), η, κ from 1e-3 to 10 and r from 1e-4 to 1e4."""
+    """Return λ (every tenth is zero), η, κ from 1e-3 to 10 and r from 1e-4 to 1e4."""
     decay, coupling, cost = (float(v) for v in 10 ** rng.uniform(-3, 1, 3))
     return {
         "decay": decay if index % 10 else 0.0,
@@ -72,7 +72,7 @@ def agreement(
 
 @claim("general-linear", "D = −ηρ through the general path has the closed form's margins to 1e-8", "random sampling")
 def linear() -> Outcome:
-    """Constants over four to eight decades, states down to ρ = 0."""
+    """Test the statement: constants over four to eight decades, states down to ρ = 0."""
     return agreement(LinearGate, LINEAR, lowest=-12)
 
 
@@ -82,12 +82,12 @@ def linear() -> Outcome:
     "random sampling",
 )
 def bilinear() -> Outcome:
-    """Asymmetric states, S down to 1e-300 and beyond."""
+    """Test the statement: asymmetric states, S down to 1e-300 and beyond."""
     return agreement(BilinearGate, BILINEAR, lowest=-140)
 
 
 def tangency(gates: int = 60, distort: Distortion = _as_is) -> Outcome:
-    """The smooth gate's curve against the gate's own field: (ρ', θ') must be parallel to (1, dθ_sep/dρ).
+    """Check: the smooth gate's curve against the gate's own field: (ρ', θ') must be parallel to (1, dθ_sep/dρ).
 
     Only through public functions: θ_sep = −margin(ρ, 0), its slope by central differences, the field inside the
     strip, where nothing is projected. The residual is the sine of the angle in the units of the two axes.
@@ -125,12 +125,12 @@ def tangency(gates: int = 60, distort: Distortion = _as_is) -> Outcome:
     "finite differences on random constants",
 )
 def smooth() -> Outcome:
-    """See `tangency`."""
+    """Test the statement by `tangency`."""
     return tangency()
 
 
 def examples() -> Iterator[tuple[str, GeneralGate, float, bool]]:
-    """(name, gate, largest norm to try, whether the certificate is sharp) for the simulation."""
+    """Return (name, gate, largest norm to try, whether the certificate is sharp) for the simulation."""
     for slope, curvature, decay, cost, rate in (
         (1.0, 1.0, 0.5, 0.7, 1.0),
         (0.2, 3.0, 1.0, 0.5, 0.3),
@@ -179,7 +179,7 @@ def fates_agree(states: int = 5000, distort: Distortion = _as_is) -> Outcome:
     "simulation",
 )
 def fates() -> Outcome:
-    """See `fates_agree`."""
+    """Test the statement by `fates_agree`."""
     return fates_agree()
 
 

@@ -15,7 +15,9 @@ __all__ = ["CLAIMS", "check_vanishes"]
 
 @claim("hyperprior-normalised", "∫₀¹ p(π|γ) dπ = 1 for every γ > 0, γ ≠ 1", "symbolic")
 def normalised() -> Outcome:
-    """The antiderivative is ln(γ + (1−γ)π)/ln γ·(−1), checked by differentiation, then evaluated at 0 and 1."""
+    """Prove the statement: the antiderivative is ln(γ + (1−γ)π)/ln γ·(−1), checked by differentiation, then evaluated
+    at 0 and 1.
+    """
     density = hyperprior.density()
     antiderivative = -sp.log(GAMMA + (1 - GAMMA) * PI) / sp.log(GAMMA)
     if sp.simplify(sp.diff(antiderivative, PI) - density) != 0:
@@ -26,7 +28,9 @@ def normalised() -> Outcome:
 
 @claim("hyperprior-optimal-pi", "the objective in π has one minimiser in (0,1), π* = γθ/(1−θ+γθ)", "symbolic")
 def optimal() -> Outcome:
-    """Stationarity at π*, and a derivative with the sign of π − π*: one minimum, no other stationary point."""
+    """Prove the statement: stationarity at π*, and a derivative with the sign of π − π*: one minimum, no other
+    stationary point.
+    """
     slope = sp.together(sp.diff(hyperprior.prior_objective(), PI))
     best = hyperprior.optimal_pi()
     # slope = (π(1−θ+γθ) − γθ) / (positive), so its sign is that of π − π*.
@@ -41,12 +45,13 @@ def optimal() -> Outcome:
 
 @claim("hyperprior-flat", "the minimum over π is const − θ ln γ: slope −ln γ at every θ", "symbolic")
 def flat() -> Outcome:
-    """Substitute π*, differentiate, add ln γ: what is left has to vanish."""
+    """Prove the statement: substitute π*, differentiate, add ln γ: what is left has to vanish."""
     return check_vanishes(sp.diff(hyperprior.minimised_objective(), THETA) + sp.log(GAMMA))
 
 
 def check_vanishes(value: sp.Expr) -> Outcome:
-    """Whether r + Σ c_i ln a_i = 0 with rational functions r and a_i > 0 and integers c_i: r = 0 and Π a_i^c_i = 1.
+    """Check whether r + Σ c_i ln a_i = 0 with rational functions r and a_i > 0 and integers c_i: r = 0 and Π a_i^c_i =
+    1.
 
     `simplify` fails at it (the logarithms of 1 − θ have two forms that it does not merge); cancelling
     rational functions is a decision.
@@ -66,7 +71,7 @@ def check_vanishes(value: sp.Expr) -> Outcome:
 
 @claim("hyperprior-cost", "gate cost κ = −ln γ / N and γ = exp(−Nκ) are inverse to one another", "symbolic")
 def inverse() -> Outcome:
-    """Substitute one into the other."""
+    """Prove the statement by substituting one into the other."""
     cost = hyperprior.cost_of(hyperprior.gamma_of())
     remainder = sp.simplify(cost - hyperprior.COST)
     return proved() if remainder == 0 else refuted("composition", {"remainder": str(remainder)})
@@ -74,7 +79,9 @@ def inverse() -> Outcome:
 
 @claim("hyperprior-numeric", "minimising over π on a fine grid gives slope −ln γ", "brute force")
 def numeric() -> Outcome:
-    """Independent of the symbolic steps: golden-section minima at several θ and γ, slope by differences."""
+    """Test the statement: independent of the symbolic steps: golden-section minima at several θ and γ, slope by
+    differences.
+    """
     from scipy.optimize import minimize_scalar
 
     objective = sp.lambdify([PI, THETA, GAMMA], hyperprior.prior_objective(), "numpy")

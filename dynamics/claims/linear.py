@@ -26,7 +26,7 @@ ALL_DECAYING = "all λ, η, κ, r > 0"
 
 
 def rational(expression: sp.Expr, decay: sp.Expr = DECAY0) -> sp.Expr:
-    """The expression with r = μ(μ + λ)/η², its square roots taken."""
+    """Return the expression with r = μ(μ + λ)/η², its square roots taken."""
     replaced = expression.subs(DECAY, decay).subs(RATE, MU * (MU + decay) / COUPLING**2)
     return replaced.replace(
         lambda e: e.is_Pow and e.exp in (sp.S.Half, -sp.S.Half), lambda e: sp.factor(e.base) ** e.exp
@@ -34,27 +34,27 @@ def rational(expression: sp.Expr, decay: sp.Expr = DECAY0) -> sp.Expr:
 
 
 def unscaled(margin: sp.Expr) -> sp.Expr:
-    """A margin with its ratios a and ρ* put back as λ/η and κ/η."""
+    """Return a margin with its ratios a and ρ* put back as λ/η and κ/η."""
     return margin.subs({RATIO: DECAY / COUPLING, SADDLE_RHO: COST / COUPLING}, simultaneous=True)
 
 
 def phi(decay: sp.Expr = DECAY0) -> sp.Expr:
-    """The margin φ in (λ, η, κ, μ): the expression that `LinearGate.margin` is compiled from."""
+    """Return the margin φ in (λ, η, κ, μ): the expression that `LinearGate.margin` is compiled from."""
     return rational(unscaled(scaled_margin()), decay)
 
 
 def field(decay: sp.Expr = DECAY0) -> tuple[sp.Expr, ...]:
-    """(ρ', θ') in (λ, η, κ, μ)."""
+    """Return (ρ', θ') in (λ, η, κ, μ)."""
     return tuple(rational(f, decay) for f in LINEAR.field)
 
 
 def saddle(decay: sp.Expr = DECAY0) -> tuple[sp.Expr, ...]:
-    """(ρ*, θ*)."""
+    """Return (ρ*, θ*)."""
     return tuple(s.subs(DECAY, decay) for s in LINEAR.saddle)
 
 
 def along_flow(function: sp.Expr, flow: tuple[sp.Expr, ...]) -> sp.Expr:
-    """d/dt of a function of (ρ, θ) along a flow."""
+    """Return d/dt of a function of (ρ, θ) along a flow."""
     return sp.diff(function, RHO) * flow[0] + sp.diff(function, THETA) * flow[1]
 
 
@@ -65,7 +65,9 @@ def along_flow(function: sp.Expr, flow: tuple[sp.Expr, ...]) -> sp.Expr:
     "symbolic",
 )
 def derivation() -> Outcome:
-    """The field from the difference; the rest by substitution. det < 0: one eigenvalue of each sign."""
+    """Prove the statement: the field from the difference; the rest by substitution. det < 0: one eigenvalue of each
+    sign.
+    """
     rho_star, theta_star = LINEAR.saddle
     root = sp.sqrt(DECAY**2 + 4 * RATE * COUPLING**2)
     stable, unstable = LINEAR.eigenvalues
@@ -91,7 +93,7 @@ def derivation() -> Outcome:
     "symbolic",
 )
 def margin() -> Outcome:
-    """Both sides as rational functions; (J − μ₋)(1, s) = 0 for the derived Jacobian."""
+    """Prove the statement: both sides as rational functions; (J − μ₋)(1, s) = 0 for the derived Jacobian."""
     rho_star, theta_star = saddle()
     slope = rational(separatrix_slope())
     jacobian = LINEAR.jacobian.applyfunc(rational)
@@ -105,7 +107,9 @@ def margin() -> Outcome:
 
 
 def growth_steps(margin: sp.Expr) -> list[Step]:
-    """φ' = μφ off the faces; ≤ on θ = 1; ≤ 0 on θ = 0 where θ is stopped. `margin` is in (λ, η, κ, μ)."""
+    """Return the steps of the proof: φ' = μφ off the faces; ≤ on θ = 1; ≤ 0 on θ = 0 where θ is stopped. `margin` is in
+    (λ, η, κ, μ).
+    """
     rho_dot, theta_dot = field()
     rho_star, _ = saddle()
     rate_eta = MU * (MU + DECAY0) / COUPLING  # rη
@@ -127,7 +131,7 @@ def growth_steps(margin: sp.Expr) -> list[Step]:
     "symbolic",
 )
 def growth() -> Outcome:
-    """The derivative of φ along the field, with θ' = 0 where the projection acts."""
+    """Prove the statement: the derivative of φ along the field, with θ' = 0 where the projection acts."""
     return prove(*growth_steps(phi()), scope=ALL)
 
 
@@ -137,7 +141,8 @@ def growth() -> Outcome:
     "symbolic",
 )
 def attraction() -> Outcome:
-    """By `linear-growth`, φ ≤ φ₀e^{μt} until the face is reached; but φ ≥ φ(0, 0) = −rκ/μ on the quadrant.
+    """Prove the statement: by `linear-growth`, φ ≤ φ₀e^{μt} until the face is reached; but φ ≥ φ(0, 0) = −rκ/μ on the
+    quadrant.
 
     θ arrives at 0 with θ' ≤ 0, so ρ ≤ ρ*; there θ' ≤ 0 and ρ' = −λρ ≤ 0, so that both stay true for ever. (On the
     face with ρ > ρ* the field points inwards, so no state waits there.)
@@ -159,7 +164,9 @@ def attraction() -> Outcome:
     "symbolic",
 )
 def box(margin: sp.Expr | None = None) -> Outcome:
-    """φ at (ρ* − x, θ* − y); φ halfway from ρ* to the intercept of φ = 0 on θ = 0; areas by the intercepts."""
+    """Prove the statement: φ at (ρ* − x, θ* − y); φ halfway from ρ* to the intercept of φ = 0 on θ = 0; areas by the
+    intercepts.
+    """
     phi_here = phi(DECAY) if margin is None else margin
     rho_star, theta_star = saddle(DECAY)
     other = sp.Symbol("other", positive=True)
@@ -181,7 +188,7 @@ def box(margin: sp.Expr | None = None) -> Outcome:
 
 
 def inward_check(margin: sp.Expr) -> Outcome:
-    """Is {margin < 0} invariant, with a boundary that the flow never crosses? `margin` as `scaled_margin`.
+    """Check that {margin < 0} is invariant, with a boundary that the flow never crosses. `margin` as `scaled_margin`.
 
     Proved by `growth_steps`. Where these fail, the boundary itself is scanned for a state, in the units
     λ = η = κ = 1 and r = 2 (ρ* = θ* = 1), at which the flow crosses it outwards or inwards: at such a state the
@@ -203,7 +210,8 @@ def inward_check(margin: sp.Expr) -> Outcome:
 
 
 def entry_steps(margin: sp.Expr) -> list[Step]:
-    """The other faces: on ρ = 0 the field points inwards; and the true gate is never faster than the bound.
+    """Return the steps of the proof: the other faces: on ρ = 0 the field points inwards; and the true gate is never
+    faster than the bound.
 
     For any D that the constants bound, ρ' ≤ ηθ − λρ and θ' ≤ r(ηρ − κ); φ rises in both coordinates, so its
     derivative along the true gate is at most the one along the bounding system, on every face too.
@@ -223,7 +231,9 @@ def entry_steps(margin: sp.Expr) -> list[Step]:
     "symbolic",
 )
 def inward() -> Outcome:
-    """On φ = −δ inside, φ' ≤ μφ = −μδ; on the faces φ' ≤ μφ or ≤ 0 (`linear-growth`); θ, ρ ≥ 0 by the field."""
+    """Prove the statement: on φ = −δ inside, φ' ≤ μφ = −μδ; on the faces φ' ≤ μφ or ≤ 0 (`linear-growth`); θ, ρ ≥ 0 by
+    the field.
+    """
     return inward_check(scaled_margin())
 
 
@@ -233,7 +243,7 @@ def inward() -> Outcome:
     "branch and bound",
 )
 def inward_balls() -> Outcome:
-    """`linear-inward` again without the substitution for r, by ball arithmetic.
+    """Prove the statement: `linear-inward` again without the substitution for r, by ball arithmetic.
 
     In the units ρ/ρ*, θ/θ*, λt every gate has λ = η = κ = 1 and the rate G = rη²/λ² (checked first), so three
     variables are left: G, ρ, and δ as a share of the depth rκ/μ of the region.
@@ -261,7 +271,9 @@ def inward_balls() -> Outcome:
 
 
 def _unit_steps() -> list[Step]:
-    """Rescaling ρ = ρ*·x, θ = θ*·y, t = τ/λ turns every linear gate into the one with λ = η = κ = 1."""
+    """Return the steps of the proof: rescaling ρ = ρ*·x, θ = θ*·y, t = τ/λ turns every linear gate into the one with λ
+    = η = κ = 1.
+    """
     rho_star, theta_star = LINEAR.saddle
     scaling = {RHO: rho_star * RHO, THETA: theta_star * THETA}
     unit = {DECAY: 1, COUPLING: 1, COST: 1, RATE: RATE * COUPLING**2 / DECAY**2}
@@ -278,7 +290,8 @@ def _unit_steps() -> list[Step]:
     "symbolic",
 )
 def monotone(margin: sp.Expr | None = None) -> Outcome:
-    """In μ: η drops out of φ = θ + ρ√(rμ/(μ+λ)) − rκ/μ, and μ rises with η, since dμ/dη = 2rη/(2μ + λ).
+    """Prove the statement: in μ: η drops out of φ = θ + ρ√(rμ/(μ+λ)) − rκ/μ, and μ rises with η, since dμ/dη = 2rη/(2μ
+    + λ).
 
     Where θ* > 1 everything is certified: θ* = λκ/η² falls in η and rises with κ, so that this case, too, is only
     ever lost as η grows and gained as κ grows.
@@ -304,7 +317,7 @@ def monotone(margin: sp.Expr | None = None) -> Outcome:
 
 
 def monotone_margins(margin: sp.Expr) -> dict[str, sp.Expr]:
-    """What must be positive: the coefficients of η·∂φ/∂η = A·ρ* + B·ρ, and C in −κ·∂φ/∂κ = C·ρ*, for a and r.
+    """Return what must be positive: the coefficients of η·∂φ/∂η = A·ρ* + B·ρ, and C in −κ·∂φ/∂κ = C·ρ*, for a and r.
 
     By the chain rule η·∂φ/∂η = −a·∂φ/∂a − ρ*·∂φ/∂ρ* and κ·∂φ/∂κ = ρ*·∂φ/∂ρ*, a and ρ* being λ/η and κ/η.
 
@@ -328,12 +341,14 @@ def monotone_margins(margin: sp.Expr) -> dict[str, sp.Expr]:
     "branch and bound",
 )
 def monotone_balls() -> Outcome:
-    """`linear-monotone` again, by ball arithmetic on derivatives of the compiled margin: one scan for each."""
+    """Prove the statement: `linear-monotone` again, by ball arithmetic on derivatives of the compiled margin: one scan
+    for each.
+    """
     return monotone_check(scaled_margin())
 
 
 def monotone_check(margin: sp.Expr) -> Outcome:
-    """Does `margin`, in the symbols of `scaled_margin`, rise with η and fall with κ?"""
+    """Check that `margin`, in the symbols of `scaled_margin`, rises with η and falls with κ."""
     wanted = monotone_margins(margin)
     box = {"ratio": Axis(1e-7, 1e2), "rate": Axis(1e-4, 1e4)}
     return all_positive(wanted, box, note="ratio = λ/η; ρ ≥ 0 and κ > 0 arbitrary (they enter linearly)")
@@ -346,7 +361,7 @@ def monotone_check(margin: sp.Expr) -> Outcome:
     "symbolic",
 )
 def headroom() -> Outcome:
-    """φ rises continuously in μ from −∞ (μ → 0) to θ + ρ√r ≥ 0 (μ → ∞), and μ in m from 0 to ∞.
+    """Prove the statement: φ rises continuously in μ from −∞ (μ → 0) to θ + ρ√r ≥ 0 (μ → ∞), and μ in m from 0 to ∞.
 
     So φ < 0 holds exactly on an interval (0, h₁), bounded unless θ = ρ = 0, where φ = −rκ/μ < 0 for all m. Where
     θ* > 1, i.e. m < √(λκ)/η, everything is certified: the union is (0, max(h₁, √(λκ)/η)).
@@ -381,7 +396,8 @@ def headroom() -> Outcome:
     "symbolic",
 )
 def sharp(margin: sp.Expr | None = None) -> Outcome:
-    """Everywhere on φ > 0 the projected flow has φ' ≥ −λφ, so that φ stays positive; but φ(0, 0) < 0.
+    """Prove the statement: everywhere on φ > 0 the projected flow has φ' ≥ −λφ, so that φ stays positive; but φ(0, 0) <
+    0.
 
     Free θ: φ' = μφ. On θ = 0, φ > 0 forces ρ > ρ*, where θ' > 0: nothing is stopped. On θ = 1, stopped where
     ρ > ρ*: φ' = −λφ + (λ + μ)(1 − θ*) ≥ −λφ.
@@ -412,7 +428,8 @@ def sharp(margin: sp.Expr | None = None) -> Outcome:
 
 @claim("linear-above-strip", "where θ* > 1 every state of the strip goes to zero", "symbolic")
 def above_strip() -> Outcome:
-    """ρ' ≤ η − λρ, so ρ falls below any number above η/λ; and η/λ < ρ*. From then on θ' ≤ −rηδ until θ = 0.
+    """Prove the statement: ρ' ≤ η − λρ, so ρ falls below any number above η/λ; and η/λ < ρ*. From then on θ' ≤ −rηδ
+    until θ = 0.
 
     θ* > 1 makes λ > 0. On θ = 0 with ρ < ρ* the gate stays and ρ decays, as in `linear-attraction`. The bounds
     hold for every D that the constants bound.
@@ -442,7 +459,7 @@ def above_strip() -> Outcome:
     "symbolic",
 )
 def comparison() -> Outcome:
-    """Kamke's condition is a sign of the Jacobian's off-diagonal entries.
+    """Prove the statement: Kamke's condition is a sign of the Jacobian's off-diagonal entries.
 
     The projection keeps it: on a face θ' becomes max(θ', 0) or min(θ', 0), both monotone in θ'.
     """

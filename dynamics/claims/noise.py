@@ -28,7 +28,7 @@ LEVEL = 1e-3  # chance that a sound bound is refuted by sampling error, all sett
     "symbolic",
 )
 def supermartingale() -> Outcome:
-    """Every algebraic step of the proof at the top of `dynamics.noise`."""
+    """Prove every algebraic step of the proof at the top of `dynamics.noise`."""
     ratios = {RATIO: DECAY / COUPLING, SADDLE_RHO: COST / COUPLING}
     phi, mu = scaled_margin().subs(ratios), noise.normal_rate().subs(ratios)
     rho_dot, theta_dot = LINEAR.field
@@ -62,7 +62,9 @@ def supermartingale() -> Outcome:
     "symbolic",
 )
 def vector() -> Outcome:
-    """Tangent of the root, the drift, its smallest value, and the shifted fixed point of the recursion."""
+    """Prove the statement: tangent of the root, the drift, its smallest value, and the shifted fixed point of the
+    recursion.
+    """
     root, change = sp.Symbol("rho_delta", positive=True), sp.Symbol("change", real=True)
     b, excess = sp.Symbol("b", positive=True), noise.drift_excess()
     best = sp.sqrt(STEP * MOMENT / (2 * DECAY))
@@ -119,7 +121,7 @@ class Setting:
     moment: float | None = None
 
     def bound(self, bound: Bound = escape_probability) -> float:
-        """The bound on the escape probability."""
+        """Return the bound on the escape probability."""
         noises = {"sigma_rho": self.sigma_rho, "sigma_theta": self.sigma_theta}
         return float(bound(self.gate, self.rho, self.theta, step=self.step, update_moment=self.moment, **noises))
 
@@ -181,7 +183,7 @@ def _kicks(setting: Setting, n: int, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def settings(count: int, rng: np.random.Generator) -> Iterator[Setting]:
-    """Random gates, starts and steps, with noise such that the bound lies between 0.02 and 0.9."""
+    """Return random gates, starts and steps, with noise such that the bound lies between 0.02 and 0.9."""
     for i in range(count):
         gate, rho, theta = _certified_start(rng)
         h = float(10 ** rng.uniform(-2, -0.3) / gate.eigenvalues[-1])
@@ -195,7 +197,7 @@ def settings(count: int, rng: np.random.Generator) -> Iterator[Setting]:
 
 
 def vector_settings(count: int, rng: np.random.Generator) -> Iterator[Setting]:
-    """The same for vector weights, where the bound is not vacuous only if the step is small."""
+    """Return random cases for vector weights, where the bound is not vacuous only if the step is small."""
     found = 0
     while found < count:
         gate, rho, theta = _certified_start(rng)
@@ -217,7 +219,7 @@ def _ratio(gate: LinearGate) -> float:
 
 
 def _certified_start(rng: np.random.Generator) -> tuple[LinearGate, float, float]:
-    """A gate with its saddle in the strip and a certified state, not within a percent of the separatrix."""
+    """Return a gate with its saddle in the strip and a certified state, not within a percent of the separatrix."""
     while True:
         decay, coupling, cost, rate = (float(x) for x in 10 ** rng.uniform([-1.5, -0.5, -1, -1], [0.5, 1, 0.5, 1]))
         gate = LinearGate(decay=decay, coupling=coupling, cost=cost, rate=rate)
@@ -260,7 +262,7 @@ def compare(cases: list[Setting], paths: int, seed: int, bound: Bound = escape_p
 
 @claim("noise-bound", "the frequency of escapes of (w, θ) under SGD is never above the escape bound", "Monte Carlo")
 def bound_holds() -> Outcome:
-    """One weight with a sign, D = −ηw; normal, two-point and uniform noise."""
+    """Test the statement: one weight with a sign, D = −ηw; normal, two-point and uniform noise."""
     return compare(list(settings(30, np.random.default_rng(11))), paths=20_000, seed=12)
 
 
@@ -270,7 +272,7 @@ def bound_holds() -> Outcome:
     "Monte Carlo",
 )
 def vector_bound_holds() -> Outcome:
-    """Noise uniform on a sphere."""
+    """Test the statement: noise uniform on a sphere."""
     return compare(list(vector_settings(10, np.random.default_rng(13))), paths=2_500, seed=14)
 
 

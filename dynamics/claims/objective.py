@@ -41,7 +41,7 @@ TABLES = "any loss: a free symbol for each configuration, G = 1 … 4; larger G 
 
 
 def check_affine(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Outcome:
-    """∂²value/∂θ_g² = 0 for every gate."""
+    """Check: ∂²value/∂θ_g² = 0 for every gate."""
     for symbol in theta:
         curvature = sp.expand(sp.diff(value, symbol, 2))
         if curvature != 0:
@@ -50,7 +50,7 @@ def check_affine(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Outc
 
 
 def check_difference(expected: Expectation) -> Outcome:
-    """∂E[ℓ]/∂θ_g against E[ℓ|ξ_g=1] − E[ℓ|ξ_g=0], each from its own definition; the latter is free of θ_g."""
+    """Check: ∂E[ℓ]/∂θ_g against E[ℓ|ξ_g=1] − E[ℓ|ξ_g=0], each from its own definition; the latter is free of θ_g."""
     cases = 0
     for gates in GATES:
         theta, loss = gate_symbols(gates), loss_table(gates)
@@ -65,7 +65,7 @@ def check_difference(expected: Expectation) -> Outcome:
 
 
 def check_mixture(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Outcome:
-    """value(Θ) = Σ_v P(v)·value(v) over the vertices v: a mean of vertex values is not below the least of them."""
+    """Check: value(Θ) = Σ_v P(v)·value(v) over the vertices v: a mean is not below the least of its values."""
 
     def at_vertex(xi: objective.Configuration) -> sp.Expr:
         return value.subs(dict(zip(theta, xi, strict=True)))
@@ -77,7 +77,7 @@ def check_mixture(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Out
 
 
 def check_constant_lines(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str) -> Outcome:
-    """value(Θ + t·e_g) = value(Θ) + t·∂value/∂θ_g: a zero derivative means no change along the whole line."""
+    """Check: value(Θ + t·e_g) = value(Θ) + t·∂value/∂θ_g: a zero derivative means no change along the whole line."""
     step = sp.Symbol("t", real=True)
     for symbol in theta:
         along = value.subs(symbol, symbol + step)
@@ -88,7 +88,7 @@ def check_constant_lines(value: sp.Expr, theta: Sequence[sp.Symbol], scope: str)
 
 
 def check_nested(unit_outside: bool = False) -> Outcome:
-    """D of a unit against θ_branch · (D of the unit given its branch on), the branch's gate being the last one.
+    """Check: D of a unit against θ_branch · (D of the unit given its branch on), the branch's gate being the last one.
 
     With `unit_outside` the first unit also acts while the branch is off, which the identity does not survive.
     """
@@ -109,7 +109,7 @@ def check_nested(unit_outside: bool = False) -> Outcome:
 
 
 def check_vertices(expected: Expectation, seed: int = 0, tables: int = 40) -> Outcome:
-    """On random loss tables, no point of a grid in the cube lies below the best vertex."""
+    """Check: on random loss tables, no point of a grid in the cube lies below the best vertex."""
     rng, cases, smallest, scope = np.random.default_rng(seed), 0, np.inf, "random tables, grid with step 1/6"
     for gates in GATES:
         theta, table = gate_symbols(gates), loss_table(gates)
@@ -133,14 +133,16 @@ def check_vertices(expected: Expectation, seed: int = 0, tables: int = 40) -> Ou
     "symbolic",
 )
 def affine() -> Outcome:
-    """All weights, inputs, targets, λ, ν, α, β free; two units and a layer gate, two samples."""
+    """Prove the statement: all weights, inputs, targets, λ, ν, α, β free; two units and a layer gate, two samples."""
     net = GatedResidualNet(units=2, samples=2)
     return check_affine(net.objective(), net.theta, "all weights, data and prices of the net with 2 units, 2 samples")
 
 
 @claim("objective-affine-general", "E[ℓ] has degree one in each θ_g, whatever the loss ℓ(ξ)", "symbolic")
 def affine_general() -> Outcome:
-    """A free symbol for each configuration; the case G = 1 with conditional means as its table gives every G."""
+    """Prove the statement: a free symbol for each configuration; the case G = 1 with conditional means as its table
+    gives every G.
+    """
     cases = 0
     for gates in GATES:
         theta = gate_symbols(gates)
@@ -153,7 +155,7 @@ def affine_general() -> Outcome:
 
 @claim("objective-difference", "∂E[ℓ]/∂θ_g = E[ℓ|ξ_g=1] − E[ℓ|ξ_g=0], and it is free of θ_g", "symbolic")
 def gate_difference() -> Outcome:
-    """See `check_difference`."""
+    """Prove the statement by `check_difference`."""
     return check_difference(expectation)
 
 
@@ -163,7 +165,7 @@ def gate_difference() -> Outcome:
     "symbolic",
 )
 def nested() -> Outcome:
-    """What lets the trainer measure a unit's coupling given that its branch is on."""
+    """Prove the statement: what lets the trainer measure a unit's coupling given that its branch is on."""
     return check_nested()
 
 
@@ -174,7 +176,7 @@ def nested() -> Outcome:
     "symbolic",
 )
 def vertex() -> Outcome:
-    """On the residual net with decay and R, and on arbitrary loss tables."""
+    """Prove the statement on the residual net with decay and R, and on arbitrary loss tables."""
     net, cases = GatedResidualNet(units=2, samples=1), 0
     subjects = [(net.objective(), net.theta)]
     subjects += [(expectation(loss_table(gates), gate_symbols(gates)), gate_symbols(gates)) for gates in GATES]
@@ -190,7 +192,7 @@ def vertex() -> Outcome:
 
 @claim("objective-vertex-numeric", "no point of a grid in the cube lies below the best vertex", "random tables")
 def vertex_numeric() -> Outcome:
-    """See `check_vertices`."""
+    """Test the statement by `check_vertices`."""
     return check_vertices(expectation)
 
 

@@ -21,7 +21,7 @@ Options = TypeVar("Options")
 
 
 def parse(kind: type[Options], prog: str, arguments: Sequence[str], default: Options | None = None) -> Options:
-    """The options that the arguments ask for.
+    """Return the options that the arguments ask for.
 
     Args:
         kind: a dataclass; its fields become the flags, their docstrings the help.
@@ -45,7 +45,7 @@ def parse(kind: type[Options], prog: str, arguments: Sequence[str], default: Opt
 
 
 def _in_one_line(page: str) -> str:
-    """The message at the head of tyro's page: a title, perhaps a rule, the message, a rule, a hint.
+    """Return the message at the head of tyro's page: a title, perhaps a rule, the message, a rule, a hint.
 
     The page is framed with box-drawing characters where the output takes them, and not framed elsewhere.
 

@@ -88,7 +88,7 @@ class Basin:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status: 0 done, 2 bad input."""
+    """Run the command; return the exit status: 0 done, 2 bad input."""
     options = parse(Basin, "python -m dynamics basin", arguments)
     console = Console(stderr=True)
     command = shlex.join(["python", "-m", "dynamics", "basin", *arguments])
@@ -117,7 +117,7 @@ def main(arguments: list[str]) -> int:
 
 
 def report(task: Map, agreement: Agreement) -> str:
-    """The agreement in words."""
+    """Return the agreement in words."""
     share = agreement.agree / agreement.cells
     lines = [f"fate and certificate agree in {agreement.agree:,} cells of {agreement.cells:,} ({share:.6%})"]
     lines.append(f"certified but not zero: {agreement.wrong:,}; zero but not certified: {agreement.missed:,}")
@@ -131,7 +131,7 @@ def report(task: Map, agreement: Agreement) -> str:
 
 
 def task_of(options: Basin) -> Map:
-    """The map that the options describe.
+    """Return the map that the options describe.
 
     Raises:
         ValueError: for options that do not fit one another or are out of range.

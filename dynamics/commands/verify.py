@@ -30,7 +30,9 @@ class Verify:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status: 0 all proved or held, 1 anything refuted, undecided, failed or nothing checked, 2 bad input."""
+    """Run the command; return the exit status: 0 all proved or held, 1 anything refuted, undecided, failed or nothing
+    checked, 2 bad input.
+    """
     options = parse(Verify, "python -m dynamics verify", arguments)
     console = Console()
     if options.list:
@@ -63,7 +65,7 @@ def _check(options: Verify) -> None:
 
 
 def _run(options: Verify, console: Console) -> list[Record]:
-    """Check the claims, showing each as it ends; the records come in the order of the theory."""
+    """Check the claims, showing each as it ends; the records come in the order of the topics."""
     order = list(all_claims())
     total = len(options.only) or len(order)
     records: list[Record] = []
@@ -76,7 +78,7 @@ def _run(options: Verify, console: Console) -> list[Record]:
 
 
 def _lines(record: Record) -> str:
-    """One claim in a few lines that can be read at any width and searched for."""
+    """Return one claim in a few lines that can be read at any width and searched for."""
     outcome = record.outcome
     if outcome is None:
         return f"{record.name}: FAILED\n    {record.statement}"

@@ -1,4 +1,4 @@
-"""The bilinear gate, D ≥ −η ρ_in ρ_out: a unit between fan-in and fan-out (derived here; theory, section 3B).
+"""The bilinear gate, D ≥ −η ρ_in ρ_out: a unit between fan-in and fan-out (claims `bilinear-*`).
 
 With S = (ρ_in² + ρ_out²)/2 the system is bounded by  S' ≤ 2(ηθ − λ)S,  θ' ≤ r(ηS − κ), with equality where
 ρ_in = ρ_out. The reduced system has the saddle S* = κ/η, θ* = λ/η and a first integral, so its separatrix is
@@ -37,7 +37,7 @@ LOG_RATIO = sp.Symbol("log_ratio", real=True)
 
 
 def reduced_field() -> tuple[sp.Expr, sp.Expr]:
-    """(S', θ') where ρ_in = ρ_out = √S: the slowest way to zero among all states of equal S."""
+    """Return (S', θ') where ρ_in = ρ_out = √S: the slowest way to zero among all states of equal S."""
     symmetric = {RHO_IN: sp.sqrt(ENERGY), RHO_OUT: sp.sqrt(ENERGY)}
     rho_in_dot, rho_out_dot, theta_dot = BILINEAR.field
     energy_dot = RHO_IN * rho_in_dot + RHO_OUT * rho_out_dot
@@ -45,7 +45,7 @@ def reduced_field() -> tuple[sp.Expr, sp.Expr]:
 
 
 def first_integral() -> sp.Expr:
-    """A function of (S, θ) constant along the reduced system, found by separating the variables.
+    """Return a function of (S, θ) constant along the reduced system, found by separating the variables.
 
     dS/dθ = S'/θ' with S' = S·a(θ), θ' = b(S) gives ∫ b(S)/S dS − ∫ a(θ) dθ = const.
     """
@@ -54,7 +54,7 @@ def first_integral() -> sp.Expr:
 
 
 def squared_height() -> sp.Expr:
-    """(θ_sep − θ*)² as a function of S and S* = κ/η, from the first integral's value at the saddle."""
+    """Return (θ_sep − θ*)² as a function of S and S* = κ/η, from the first integral's value at the saddle."""
     saddle = {ENERGY: COST / COUPLING, THETA: DECAY / COUPLING}
     level = first_integral() - first_integral().subs(saddle)
     height = sp.Symbol("height")
@@ -63,7 +63,9 @@ def squared_height() -> sp.Expr:
 
 
 def scaled_squared_height() -> sp.Expr:
-    """`squared_height` as r(e − S*·ℓ), e = S − S* and ℓ = ln(S/S*) being symbols (checked: `bilinear-separatrix`)."""
+    """Return `squared_height` as r(e − S*·ℓ), e = S − S* and ℓ = ln(S/S*) being symbols (checked:
+    `bilinear-separatrix`).
+    """
     return RATE * (EXCESS - SADDLE_ENERGY * LOG_RATIO)
 
 
@@ -87,12 +89,12 @@ class BilinearGate(Gate):
     system = BILINEAR
 
     def margin(self, *state: Array) -> Array:
-        """θ − θ_sep(S), the signed distance to the separatrix measured along θ: negative = certified.
+        """Return θ − θ_sep(S), the signed distance to the separatrix measured along θ: negative = certified.
 
         Where θ* > 1 every state is certified and the margin is at most 1 − θ*. It is −∞ for η = 0 with κ > 0, and
         +∞ for κ = 0: without a price θ stops above zero when the weights have vanished.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
             return self._margin(given)
 
@@ -110,7 +112,7 @@ class BilinearGate(Gate):
 
 
 def _height(given: Operands, eta: Array) -> Array:
-    """θ_sep − θ*, positive below S*, without cancellation near S* and without underflow or overflow of S."""
+    """Return θ_sep − θ*, positive below S*, without cancellation near S* and without underflow or overflow of S."""
     xp = given.xp
     energy = (given["rho_in"] ** 2 + given["rho_out"] ** 2) / 2
     saddle_energy = given["cost"] / eta
@@ -133,7 +135,7 @@ def _height(given: Operands, eta: Array) -> Array:
 
 
 def _log_energy(given: Operands) -> Array:
-    """ln((ρ_in² + ρ_out²)/2), finite for every positive norm although the squares may not be representable."""
+    """Return ln((ρ_in² + ρ_out²)/2), finite for every positive norm although the squares may not be representable."""
     xp = given.xp
     larger = xp.maximum(given["rho_in"], given["rho_out"])
     smaller = xp.minimum(given["rho_in"], given["rho_out"])

@@ -89,7 +89,7 @@ def equilibria(reduced: Reduced, parameters: Mapping[str, Array]) -> list[Equili
 
 
 def _kind(eigenvalues: tuple[float, ...], held: bool) -> str:
-    """The kind by the eigenvalues' signs; a held θ counts as a stable direction."""
+    """Return the kind by the eigenvalues' signs; a held θ counts as a stable direction."""
     if any(value == 0 for value in eigenvalues):
         return "degenerate"
     falling = held + sum(value < 0 for value in eigenvalues)
@@ -98,7 +98,7 @@ def _kind(eigenvalues: tuple[float, ...], held: bool) -> str:
 
 
 def _positive_roots(expression: sp.Expr) -> list[float]:
-    """The positive zeros of an expression in z with numbers for everything else."""
+    """Return the positive zeros of an expression in z with numbers for everything else."""
     numerator, denominator = sp.fraction(sp.together(expression))
     if numerator.is_polynomial(SIZE) and denominator.is_polynomial(SIZE):
         roots = sp.Poly(numerator, SIZE).real_roots(multiple=False)

@@ -1,4 +1,4 @@
-"""What every gate offers: field, saddle, margin, certificate and headroom.
+"""The base of all gates: field, saddle, margin, certificate and headroom.
 
 A concrete gate says which system bounds it (`system`) and how far a state lies from the separatrix
 (`margin`); everything else here follows from these two.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import ModuleType
 from typing import Self
 
 import numpy as np
 
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, GateSystem
-from dynamics.numeric import Array, Operands, compile_expressions, operands
+from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
 __all__ = ["Gate"]
 
@@ -48,22 +47,22 @@ class Gate(ABC):
         }
         given = operands({}, self.parameters)
         for name in (DECAY.name, COST.name, RATE.name):
-            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        _require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
-        _require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
+            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
+        require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
 
     @property
     def coupling(self) -> Array:
-        """η."""
+        """Return η."""
         return self.parameters[COUPLING.name]
 
     def with_coupling(self, coupling: Array) -> Self:
-        """The same gate with another coupling."""
+        """Return the same gate with another coupling."""
         return type(self)(**{**self.parameters, COUPLING.name: coupling})
 
     @property
     def saddle(self) -> tuple[Array, ...]:
-        """The saddle of the bounding system, in the order of the state: (rho, theta).
+        """Return the saddle of the bounding system, in the order of the state: (rho, theta).
 
         Infinite where the coupling is zero: without a pull there is no saddle.
         """
@@ -73,11 +72,11 @@ class Gate(ABC):
 
     @property
     def eigenvalues(self) -> tuple[Array, ...]:
-        """Eigenvalues of the linearised system at the saddle, the unstable one last."""
+        """Return the eigenvalues of the linearised system at the saddle, the unstable one last."""
         return _eigenvalues(type(self))(operands({}, self.parameters))
 
     def field(self, *state: Array) -> tuple[Array, ...]:
-        """Projected right-hand side of the ODE at a state (`rho, theta`, or `rho_in, rho_out, theta`).
+        """Return the projected right-hand side of the ODE at a state (`rho, theta`, or `rho_in, rho_out, theta`).
 
         At θ = 0 a negative dθ/dt is dropped, at θ = 1 a positive one; an inward derivative stays, so that a
         gate at a face may leave it again.
@@ -85,7 +84,7 @@ class Gate(ABC):
         Raises:
             ValueError: if θ leaves [0, 1], a norm is negative or infinite, anything is NaN, or shapes do not broadcast.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         *weights, theta_dot = _field(self.system)(given)
         theta = given.broadcast(given["theta"])[0]
         outward = ((theta <= 0) & (theta_dot < 0)) | ((theta >= 1) & (theta_dot > 0))
@@ -93,21 +92,21 @@ class Gate(ABC):
 
     @abstractmethod
     def margin(self, *state: Array) -> Array:
-        """Signed distance to the separatrix along θ: negative = certified."""
+        """Return the signed distance to the separatrix along θ: negative = certified."""
 
     def certified(self, *state: Array) -> Array:
-        """Whether the gate is guaranteed to go to zero as long as its constants hold: margin < 0."""
+        """Return whether the gate is guaranteed to go to zero as long as its constants hold: margin < 0."""
         return self.margin(*state) < 0
 
     def headroom(self, *state: Array) -> Array:
-        """How many times the coupling may grow before the certificate is lost.
+        """Return how many times the coupling may grow before the certificate is lost.
 
         The supremum of m such that the same state is certified with coupling m·η: 0 where no coupling certifies
         it, ∞ where every one does (η = 0, or zero weights; for the linear gate zero weights and θ = 0). A value
         of at least 1 means certified now. Found by bisection on log₂ m in [−64, 64]; that the certified region
         shrinks as η grows is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         xp, eta = given.xp, given[COUPLING.name]
 
         def certified_at(exponent: Array) -> Array:
@@ -124,26 +123,16 @@ class Gate(ABC):
         found = xp.where(never_lost, xp.full_like(low, xp.inf), 2.0**low)
         return xp.where(lost_at_once, xp.zeros_like(low), found)
 
-    def _state(self, *state: Array) -> Operands:
-        """The state beside the parameters, checked."""
+    def checked_state(self, *state: Array) -> Operands:
+        """Return the state beside the parameters, checked."""
         names = [symbol.name for symbol in self.system.state]
         if len(state) != len(names):
             raise TypeError(f"{type(self).__name__} takes a state ({', '.join(names)}); got {len(state)} values")
         given = operands(dict(zip(names, state, strict=True)), self.parameters)
         for name in names[:-1]:
-            _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        _require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
+            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
         return given
-
-
-def _require(
-    name: str, value: Array, given: Operands, allowed: str, test: Callable[[Array, ModuleType], Array]
-) -> None:
-    """Raise a ValueError that names the argument and its first value outside what is allowed."""
-    bad = ~test(value, given.xp)
-    if bool(bad.any()):
-        witness = float(value[bad].reshape(-1)[0]) if value.shape else float(value)
-        raise ValueError(f"{name} must be {allowed}; got {witness}")
 
 
 @functools.cache

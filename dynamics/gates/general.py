@@ -102,18 +102,18 @@ class GeneralGate(Gate):
         self._separatrices()  # D is refused now, not at the first state
 
     def with_coupling(self, coupling: Array) -> Self:
-        """The same gate with another coupling."""
+        """Return the same gate with another coupling."""
         values = {**self.parameters, COUPLING.name: coupling}
         return type(self)(self.system.difference, self.system.weights, **values)
 
     def margin(self, *state: Array) -> Array:
-        """Signed distance θ − θ_sep to the separatrix along θ: negative = certified.
+        """Return the signed distance θ − θ_sep to the separatrix along θ: negative = certified.
 
         Where the saddle lies above the strip (θ* > 1) and the whole strip is the basin, it is at most 1 − θ*; if
         then the boundary starts on the face θ = 1 at z₁, states with z* < z < z₁ are measured against the
         nullcline. It is −∞ where D never reaches −κ, and +∞ for κ = 0 and beyond the sizes where D is valid.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         log_size, theta, columns, shape = self._flat(given)
         found = np.empty(theta.shape)
         for row, here in _groups(columns):
@@ -121,12 +121,12 @@ class GeneralGate(Gate):
         return _from_numpy(found.reshape(shape), given)
 
     def headroom(self, *state: Array) -> Array:
-        """How many times the coupling may grow before the certificate is lost (see `Gate.headroom`).
+        """Return how many times the coupling may grow before the certificate is lost (see `Gate.headroom`).
 
         Each state needs some ten separatrices of its own (about 0.1 s), found by root finding on log₂ m in
         [−64, 64]. A multiple at which D must be refused counts as not certified.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         log_size, theta, columns, shape = self._flat(given)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         found = [
@@ -136,7 +136,7 @@ class GeneralGate(Gate):
         return _from_numpy(np.array(found).reshape(shape), given)
 
     def _flat(self, given: Operands) -> tuple[Floats, Floats, list[Floats], tuple[int, ...]]:
-        """ln z, θ, one column for each parameter, all flat, and the shape that they had."""
+        """Return ln z, θ, one column for each parameter, all flat, and the shape that they had."""
         values = {name: _to_numpy(value, given) for name, value in given.values.items()}
         norms = [values[weight.name] for weight in self.system.weights]
         with np.errstate(divide="ignore"):  # ln S without squaring tiny norms
@@ -148,7 +148,7 @@ class GeneralGate(Gate):
 
     @property
     def saddle(self) -> tuple[Array, ...]:
-        """The saddle of the bounding system: (rho, theta), or (rho_in, rho_out, theta) with equal norms.
+        """Return the saddle of the bounding system: (rho, theta), or (rho_in, rho_out, theta) with equal norms.
 
         Infinite where there is none because D stays above −κ. NaN where nothing is certified for want of one: κ = 0,
         an infinite coupling, D within rounding of −κ, or without a slope where it reaches −κ.
@@ -164,7 +164,9 @@ class GeneralGate(Gate):
 
     @property
     def eigenvalues(self) -> tuple[Array, ...]:
-        """Eigenvalues of the linearised system at the saddle, the unstable one last; NaN where there is none."""
+        """Return the eigenvalues of the linearised system at the saddle, the unstable one last; NaN where there is
+        none.
+        """
         given = operands(dict(zip((s.name for s in self.system.state), self.saddle, strict=True)), self.parameters)
         entries = [_to_numpy(v, given) for v in given.broadcast(*_jacobian(self.system)(given))]
         n = len(self.system.state)
@@ -180,7 +182,7 @@ class GeneralGate(Gate):
         return equilibria(self.reduced, self.parameters)
 
     def _separatrices(self) -> tuple[list[Separatrix], tuple[int, ...]]:
-        """One for each gate, in order, and the gates' shape."""
+        """Return one separatrix for each gate, in order, and the gates' shape."""
         given = operands({}, self.parameters)
         arrays = np.broadcast_arrays(*(_to_numpy(given[name], given) for name in self.parameters))
         rows = zip(*(array.ravel().tolist() for array in arrays), strict=True)
@@ -190,7 +192,7 @@ class GeneralGate(Gate):
 def smooth_gate(
     slope: Array, curvature: Array, *, decay: Array, cost: Array, rate: Array, coupling: Array = 1.0
 ) -> GeneralGate:
-    """The gate of a smooth loss, D = −gρ − Lρ²/2: g bounds the gradient at zero weights, L the curvature.
+    """Return the gate of a smooth loss, D = −gρ − Lρ²/2: g bounds the gradient at zero weights, L the curvature.
 
     By Taylor's theorem a loss difference with ‖∇D_true(0)‖ ≤ g and ‖∇D_true(w) − ∇D_true(v)‖ ≤ L‖w − v‖ satisfies
     both inequalities of `GeneralGate`.
@@ -235,7 +237,7 @@ def smooth_gate(
 def _weight_names(
     difference: sp.Expr, weights: Sequence[sp.Symbol] | None, parameters: dict[str, Array]
 ) -> tuple[str, ...]:
-    """The names of the weights, checked against D and the parameters."""
+    """Return the names of the weights, checked against D and the parameters."""
     present = {symbol.name for symbol in sp.sympify(difference).free_symbols}
     if weights is None:
         inferred = sorted(present - {COUPLING.name, *parameters})
@@ -257,7 +259,7 @@ def _weight_names(
 
 @functools.lru_cache(maxsize=256)
 def _system(difference: sp.Expr, names: tuple[str, ...]) -> GateSystem:
-    """D with the package's own symbols; multiplied by the coupling if that is not in it."""
+    """Return D with the package's own symbols; multiplied by the coupling if that is not in it."""
     symbols = {s: _OWN.get(s.name, sp.Symbol(s.name, real=True)) for s in difference.free_symbols}
     symbols |= {s: sp.Symbol(s.name, nonnegative=True) for s in symbols if s.name in names}
     own = difference.subs(symbols, simultaneous=True)
@@ -283,7 +285,7 @@ def _jacobian(system: GateSystem) -> Callable[[Operands], tuple[Array, ...]]:
 
 
 def _headroom(reduced: Reduced, values: dict[str, float], log_size: Floats, theta: Floats) -> float:
-    """The root of the margin in log₂ m for one state (arrays of one entry)."""
+    """Return the root of the margin in log₂ m for one state (arrays of one entry)."""
 
     def margin(doublings: float) -> float:
         scaled = {**values, COUPLING.name: values[COUPLING.name] * 2.0**doublings}
@@ -305,7 +307,7 @@ def _headroom(reduced: Reduced, values: dict[str, float], log_size: Floats, thet
 
 
 def _groups(columns: list[Floats]) -> list[tuple[tuple[float, ...], np.ndarray | slice]]:
-    """(distinct row, where it stands) of parallel columns."""
+    """Return (distinct row, where it stands) of parallel columns."""
     if not columns[0].size:
         return []
     if all((column == column[0]).all() for column in columns):
@@ -317,14 +319,14 @@ def _groups(columns: list[Floats]) -> list[tuple[tuple[float, ...], np.ndarray |
 
 
 def _to_numpy(value: Array, given: Operands) -> Floats:
-    """Float64, on the host."""
+    """Return the value as float64, on the host."""
     if given.xp is np:
         return np.asarray(value, dtype=np.float64)
     return value.detach().to(device="cpu", dtype=given.xp.float64).numpy()
 
 
 def _from_numpy(value: Floats, given: Operands) -> Array:
-    """The backend, dtype and device of the operands."""
+    """Return the value in the backend, dtype and device of the operands."""
     like = next(iter(given.values.values()))
     if given.xp is np:
         return np.asarray(value, dtype=like.dtype)[()]

@@ -1,4 +1,4 @@
-"""The linear gate, D ≥ −ηρ: its basin of zero is a half-plane (derived here; theory, section 3A).
+"""The linear gate, D ≥ −ηρ: its basin of zero is a half-plane (claims `linear-*`).
 
     ρ' = ηθ − λρ,        θ' = r(ηρ − κ),     θ projected on [0, 1]
 
@@ -29,7 +29,7 @@ SADDLE_RHO = sp.Symbol("saddle_rho", nonnegative=True)  # ρ* = κ/η
 
 
 def separatrix_slope() -> sp.Expr:
-    """s = dθ/dρ along the stable eigenvector, derived from the Jacobian (as a SymPy expression)."""
+    """Return s = dθ/dρ along the stable eigenvector, derived from the Jacobian (as a SymPy expression)."""
     for value, _, (vector,) in LINEAR.jacobian.eigenvects():
         if value.is_negative or sp.simplify(value).subs({DECAY: 1, COUPLING: 1, RATE: 1}).is_negative:
             return sp.simplify(vector[1] / vector[0])
@@ -37,7 +37,7 @@ def separatrix_slope() -> sp.Expr:
 
 
 def scaled_margin() -> sp.Expr:
-    """φ in the ratios a = λ/η and ρ* = κ/η: θ + ρ·2r/(a + √(a²+4r)) − ρ*·(a + √(a²+4r))/2."""
+    """Return φ in the ratios a = λ/η and ρ* = κ/η: θ + ρ·2r/(a + √(a²+4r)) − ρ*·(a + √(a²+4r))/2."""
     q = (RATIO + sp.sqrt(RATIO**2 + 4 * RATE)) / 2
     return THETA + RHO * RATE / q - SADDLE_RHO * q
 
@@ -64,12 +64,12 @@ class LinearGate(Gate):
     system = LINEAR
 
     def margin(self, *state: Array) -> Array:
-        """φ(ρ, θ), the signed distance to the separatrix measured along θ: negative = certified.
+        """Return φ(ρ, θ), the signed distance to the separatrix measured along θ: negative = certified.
 
         Where the saddle lies above the strip (θ* > 1) every state is certified; the margin there is the smaller
         of φ and 1 − θ*. It is −∞ for η = 0 with κ > 0: nothing pulls.
         """
-        given = self._state(*state)
+        given = self.checked_state(*state)
         with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
             return self._margin(given)
 
@@ -86,7 +86,7 @@ class LinearGate(Gate):
         return xp.where(pulled, phi, unpulled)
 
     def in_box(self, *state: Array) -> Array:
-        """Whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
-        given = self._state(*state)
+        """Return whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
+        given = self.checked_state(*state)
         rho_star, theta_star = self.saddle
         return (given["rho"] < rho_star) & (given["theta"] < theta_star)

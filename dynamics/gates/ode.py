@@ -1,7 +1,7 @@
 """The ODE of one gate, derived from the loss difference D.
 
 A gated branch enters the network linearly through weights w, as ξ·Φ(x)w with ξ ~ Ber(θ). With
-D(w) = E[ℓ | ξ=1] − E[ℓ | ξ=0] the gradient flow of the expected objective is (theory, section 2)
+D(w) = E[ℓ | ξ=1] − E[ℓ | ξ=0] the gradient flow of the expected objective is (claims `objective-*`)
 
     dw/dt = −θ ∇D(w) − λ w,        dθ/dt = −r (D(w) + κ)   projected on [0, 1].
 
@@ -38,29 +38,29 @@ class GateSystem:
 
     @property
     def state(self) -> tuple[sp.Symbol, ...]:
-        """The weights' norms, then θ."""
+        """Return the weights' norms, then θ."""
         return (*self.weights, THETA)
 
     @cached_property
     def parameters(self) -> tuple[sp.Symbol, ...]:
-        """The gate's four constants, then whatever else D contains, sorted by name."""
+        """Return the gate's four constants, then whatever else D contains, sorted by name."""
         own = self.difference.free_symbols - {*self.weights, DECAY, COUPLING, COST, RATE}
         return (DECAY, COUPLING, COST, RATE, *sorted(own, key=lambda symbol: symbol.name))
 
     @cached_property
     def field(self) -> tuple[sp.Expr, ...]:
-        """Right-hand side, one expression for each component of `state`."""
+        """Return the right-hand side, one expression for each component of `state`."""
         D = self.difference
         return (*(-THETA * sp.diff(D, w) - DECAY * w for w in self.weights), -RATE * (D + COST))
 
     @cached_property
     def jacobian(self) -> sp.Matrix:
-        """∂field/∂state."""
+        """Return ∂field/∂state."""
         return sp.Matrix(self.field).jacobian(self.state)
 
     @cached_property
     def saddle(self) -> tuple[sp.Expr, ...]:
-        """The equilibrium with positive weights and θ > 0.
+        """Return the equilibrium with positive weights and θ > 0.
 
         Raises:
             ValueError: if there is not exactly one.
@@ -74,7 +74,7 @@ class GateSystem:
 
     @cached_property
     def eigenvalues(self) -> tuple[sp.Expr, ...]:
-        """Eigenvalues of the Jacobian at the saddle, in increasing order: the unstable one is last.
+        """Return the eigenvalues of the Jacobian at the saddle, in increasing order: the unstable one is last.
 
         The unstable one is written as determinant / product of the others, which spares the cancelling
         difference of a root (for the linear gate: −λ + √(λ² + 4rη²) with small r).

@@ -61,29 +61,29 @@ class Reduced:
 
     @functools.cached_property
     def at_point(self) -> Callable[..., list]:
-        """(f, α, B) at one z, for Python floats."""
+        """Return (f, α, B) at one z, for Python floats."""
         return self._compile([self.pull, self.growth, self.shrink], ["math", "scipy"])
 
     @functools.cached_property
     def on_grid(self) -> Callable[..., list]:
-        """(f, α) for arrays of z."""
+        """Return (f, α) for arrays of z."""
         return self._compile([self.pull, self.growth], ["numpy", "scipy"])
 
     @functools.cached_property
     def rises(self) -> Callable[..., list]:
-        """For arrays of z: pairs (g, z g') of every g that must not fall with z."""
+        """Return, for arrays of z, pairs (g, z g') of every g that must not fall with z."""
         rising = [self.pull, self.growth * SIZE] if self.means else [self.pull]
         pairs = [e for g in rising for e in (g, sp.simplify(SIZE * sp.diff(g, SIZE)))]
         return self._compile(pairs, ["numpy", "scipy"])
 
     @functools.cached_property
     def series(self) -> Callable[..., list]:
-        """Taylor coefficients in x = ln z at one z: of f from order 1 to ORDER, then of α from 0 to ORDER."""
+        """Return the Taylor coefficients in x = ln z at one z: of f from order 1 to ORDER, of α from 0 to ORDER."""
         return self._compile([*_taylor(self.pull)[1:], *_taylor(self.growth)], ["math", "scipy"])
 
     @functools.cached_property
     def stays_at_zero(self) -> bool:
-        """Whether z = 0 is invariant: z α(z) → 0 as z → 0 (symbolically; False where SymPy cannot tell)."""
+        """Return whether z = 0 is invariant: z α(z) → 0 as z → 0 (symbolically; False where SymPy cannot tell)."""
         try:
             return bool(sp.limit(SIZE * self.growth, SIZE, 0, "+") == 0)
         except (NotImplementedError, ValueError):
@@ -91,7 +91,7 @@ class Reduced:
 
 
 def _taylor(expression: sp.Expr) -> list[sp.Expr]:
-    """Coefficients 0 … ORDER of the expansion in x = ln z, where d/dx = z d/dz."""
+    """Return the coefficients 0 … ORDER of the expansion in x = ln z, where d/dx = z d/dz."""
     coefficients, derivative = [], expression
     for order in range(ORDER + 1):
         coefficients.append(derivative / sp.factorial(order))
@@ -100,7 +100,7 @@ def _taylor(expression: sp.Expr) -> list[sp.Expr]:
 
 
 def reduce_system(system: GateSystem) -> Reduced:
-    """The reduced system of a gate with one weight, or with two that enter D by their product.
+    """Return the reduced system of a gate with one weight, or with two that enter D by their product.
 
     Raises:
         ValueError: for more weights, or if D depends on two weights otherwise than by their product.

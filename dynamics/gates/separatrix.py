@@ -108,7 +108,7 @@ class Branch:
         return LOWEST < height / self.scale < HIGHEST
 
     def __call__(self, x: Floats) -> Floats:
-        """θ at every x on this branch's side."""
+        """Return θ at every x on this branch's side."""
         if not x.size:
             return np.empty_like(x)
         outermost = float(x.max() if self.sign > 0 else x.min())
@@ -156,7 +156,7 @@ class Separatrix:
     # -- where things are -------------------------------------------------------------------------------------
 
     def _find_limit(self) -> float:
-        """ln z up to which everything that must rise does rise, on the grid."""
+        """Return ln z up to which everything that must rise does rise, on the grid."""
         with np.errstate(all="ignore"):
             pairs = [np.broadcast_to(v, GRID.shape) for v in self.reduced.rises(np.exp(GRID), *self.own)]
             falls = np.zeros(GRID.shape, dtype=bool)
@@ -206,7 +206,7 @@ class Separatrix:
         return float(brentq(function, low, high, xtol=1e-15, rtol=1e-15, maxiter=200))
 
     def _point(self, log_size: float) -> tuple[float, float, float]:
-        """(f, α, B) at one size; NaN where they are not defined."""
+        """Return (f, α, B) at one size; NaN where they are not defined."""
         try:
             pull, growth, shrink = self.reduced.at_point(math.exp(log_size), *self.own)
             return float(pull), float(growth), float(shrink)
@@ -216,14 +216,14 @@ class Separatrix:
     # -- the curve --------------------------------------------------------------------------------------------
 
     def slope(self, x: float, theta: float) -> float:
-        """dθ/dx along the flow, x = ln(z/z*)."""
+        """Return dθ/dx along the flow, x = ln(z/z*)."""
         pull, growth, shrink = self._point(self.log_size + x)
         speed = theta * growth - shrink
         return self.rate * (pull - self.cost) / speed if speed != 0 else math.nan
 
     @functools.cached_property
     def _expansion(self) -> tuple[Floats, float]:
-        """(s, stiffness): θ_sep = Σ s_k x^k at the saddle, from (θα − B) dθ/dx = r(f − κ) order by order.
+        """Return (s, stiffness): θ_sep = Σ s_k x^k at the saddle, from (θα − B) dθ/dx = r(f − κ) order by order.
 
         The stiffness is μ_u/|μ_s|, how fast the other direction contracts when the manifold is followed backwards.
         """
@@ -243,13 +243,13 @@ class Separatrix:
 
     @functools.cached_property
     def _radius(self) -> float:
-        """|x| up to which the series is used: its last two terms are at rounding there."""
+        """Return |x| up to which the series is used: its last two terms are at rounding there."""
         sizes = np.abs(self._expansion[0])
         radii = [(1e-14 * sizes[1] / sizes[k]) ** (1 / (k - 1)) for k in (ORDER - 1, ORDER) if sizes[k] > 0]
         return float(np.clip(min(radii, default=0.1), 1e-4, 0.1))
 
     def _branch(self, sign: int) -> Branch:
-        """The curve to the left (−1) or to the right (+1) of the series."""
+        """Return the curve to the left (−1) or to the right (+1) of the series."""
         series, stiffness = self._expansion
         start = sign * self._radius
         end = min(self.log_limit, float(GRID[-1])) if sign > 0 else self._smallest
@@ -267,14 +267,14 @@ class Separatrix:
 
     @property
     def _smallest(self) -> float:
-        """ln of the smallest size to follow the curve to: beyond floating point where α(0) is a number."""
+        """Return the ln of the smallest size to follow the curve to: beyond floating point where α(0) is a number."""
         try:
             return -1500.0 if math.isfinite(self.reduced.at_point(0.0, *self.own)[1]) else float(GRID[0])
         except (ArithmeticError, ValueError, TypeError):
             return float(GRID[0])
 
     def height(self, log_size: Floats) -> Floats:
-        """θ_sep through the saddle, not cut at 0 or 1. Sizes may be zero (ln z = −∞)."""
+        """Return θ_sep through the saddle, not cut at 0 or 1. Sizes may be zero (ln z = −∞)."""
         x = np.asarray(log_size, dtype=np.float64) - self.log_size
         near = np.clip(x, -self._radius, self._radius)
         found: Floats = np.polyval(self._expansion[0][::-1], near).astype(np.float64)
@@ -286,7 +286,7 @@ class Separatrix:
 
     @functools.cached_property
     def _face(self) -> Branch:
-        """x(θ) from the equilibrium (z₁, 1) on the face, downwards: there the curve is vertical in x."""
+        """Return x(θ) from the equilibrium (z₁, 1) on the face, downwards: there the curve is vertical in x."""
 
         def inverse(theta: float, x: float) -> float:
             pull, growth, shrink = self._point(self.log_size + x)
@@ -295,7 +295,7 @@ class Separatrix:
         return Branch(inverse, (1.0, self.log_face - self.log_size), -1, -1e6, 1.0, stiff=False)
 
     def face_height(self, log_size: Floats) -> Floats:
-        """θ_sep right of z₁, for a boundary that starts on the face θ = 1."""
+        """Return θ_sep right of z₁, for a boundary that starts on the face θ = 1."""
         x = np.asarray(log_size, dtype=np.float64) - self.log_size
         face, deepest = self._face, -1.0
         while face.alive and face.last < x.max(initial=-np.inf):
@@ -310,7 +310,7 @@ class Separatrix:
         return np.where(x > face.last, lowest if lowest <= 0 else -np.inf, low)
 
     def margin(self, log_size: Floats, theta: Floats) -> Floats:
-        """θ − θ_sep with the cases above and outside the strip; negative = certified.
+        """Return θ − θ_sep with the cases above and outside the strip; negative = certified.
 
         Args:
             log_size: ln z of each state, −∞ for zero weights.
@@ -327,7 +327,9 @@ class Separatrix:
         return np.where(log_size > self.log_limit, np.inf, found)
 
     def _margin_from_face(self, log_size: Floats, theta: Floats) -> Floats:
-        """Left of z* against the curve through the saddle, up to z₁ against the nullcline, then the boundary."""
+        """Return θ − θ_sep: left of z* against the curve through the saddle, up to z₁ against the nullcline, then the
+        boundary.
+        """
         found = np.empty_like(theta)
         left, right = log_size <= self.log_size, log_size > self.log_face
         between = ~left & ~right
@@ -341,5 +343,5 @@ class Separatrix:
 
 @functools.lru_cache(maxsize=8192)
 def separatrix(reduced: Reduced, names: tuple[str, ...], values: tuple[float, ...]) -> Separatrix:
-    """The separatrix of one gate, computed once for each tuple of parameters."""
+    """Return the separatrix of one gate, computed once for each tuple of parameters."""
     return Separatrix(reduced, dict(zip(names, values, strict=True)))

@@ -1,4 +1,4 @@
-"""How trajectories are followed: many states at once, one path exactly, and SGD beside them."""
+"""Integrators of trajectories: many states at once, one path exactly, and SGD beside them."""
 
 from dynamics.integrators.batched_flow import Fate, Flow, integrate
 from dynamics.integrators.event_driven import Path, projected_path

@@ -1,52 +1,37 @@
-"""The projected flow of many gates at once: where does each state end, and when?
+"""The projected flow of many gates at once: where each state ends, and when.
 
 Every state is followed on its own, with its own steps, so that its result does not depend on what else is in
-the batch. The scheme is in `dynamics.integrators.kernel`, its compilation in `dynamics.integrators.codegen`. The linear
-gate has
-an exact solution, much faster: `dynamics.integrators.exact_linear`.
+the batch. The scheme is in `dynamics.integrators.kernel`, its compilation in `dynamics.integrators.codegen`. The
+linear gate has an exact solution, much faster: `dynamics.integrators.exact_linear`.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynamics.gates.gate import Gate
 from dynamics.integrators.codegen import kernel
+from dynamics.integrators.fate import Fate
+from dynamics.integrators.interface import Results
+from dynamics.integrators.kernel import Options
 from dynamics.numeric import Array
 
-__all__ = ["Fate", "Flow", "integrate", "prepare"]
+__all__ = ["Fate", "Flow", "check_options", "check_positive", "follow_all", "integrate"]
 
 CHUNK = 2048  # states a thread takes at a time: small enough to balance slow passages near the saddle
 
 
-class Fate(IntEnum):
-    """How a trajectory ends. Only what is certain gets a name; the rest is UNDECIDED.
-
-    - ZERO: θ = 0 for good. On that face the norms only decay, so θ' stays ≤ 0 once it is.
-    - ALIVE: θ = 1 for good, weights bounded.
-    - DIVERGED: θ = 1 for good and the norms grow without bound, or passed the bound while growing. Not pruned.
-    - UNDECIDED: the horizon or the step budget ended first, for instance in a slow passage near the saddle.
-    - FAILED: the field is not finite at the start (an infinite coupling, an overflow), or no step size meets the
-      tolerance.
-    """
-
-    ZERO = 0
-    ALIVE = 1
-    DIVERGED = 2
-    UNDECIDED = 3
-    FAILED = 4
-
-
 @dataclass(frozen=True)
 class Flow:
-    """What became of each state; every array has the broadcast shape of the states and the gate.
+    """The end of each state; every array has the broadcast shape of the states and the gate.
 
     Attributes:
         outcome: `Fate` codes, uint8.
@@ -105,55 +90,79 @@ def integrate(
         ['ZERO', 'ALIVE']
     """
     check_options(rtol, max_steps, horizon=horizon, atol=atol, bound=bound, epsilon=epsilon)
-    flat, constants, shape = prepare(gate, *state)
-    wanted = request(times, horizon)
-    count = flat.shape[1]
-    fates, when = np.empty(count, np.uint8), np.empty(count)
-    steps, final = np.empty(count, np.int32), np.empty_like(flat)
-    path = np.full((count, len(wanted), len(flat)) if len(wanted) else (1, 0, len(flat)), np.nan)
-    signs = frozenset(n for n, v in zip(gate.parameters, constants, strict=True) if v.size and v.min() >= 0)
-    follow = kernel(gate.system, tuple(gate.parameters), signs).trajectories
-
-    def work(first: int) -> None:
-        follow(
-            first, min(first + CHUNK, count), flat, constants, float(horizon), float(rtol), float(atol),
-            float(bound), float(epsilon), int(max_steps), wanted, fates, when, steps, final, path,
-        )  # fmt: skip
-
-    in_threads(work, range(0, count, CHUNK), threads)
-    return collect(fates, when, steps, final, path if len(wanted) else None, shape)
+    states = prepare(gate, *state)
+    named = zip(gate.parameters, states.parameters, strict=True)
+    signs = frozenset(name for name, value in named if value.size and value.min() >= 0)
+    scheme = kernel(gate.system, tuple(gate.parameters), signs)
+    options = Options(float(horizon), float(rtol), float(atol), float(bound), float(epsilon), int(max_steps))
+    return follow_all(scheme.trajectories, states, options, times, threads)
 
 
-def prepare(gate: Gate, *state: Array) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...], tuple[int, ...]]:
-    """States as (component, index), parameters as flat arrays of one value or one a state, and the shape.
+class States(NamedTuple):
+    """States and parameters made ready for compiled code."""
+
+    flat: NDArray[np.float64]  # (component, state)
+    parameters: tuple[NDArray[np.float64], ...]  # each of one value or of one a state
+    shape: tuple[int, ...]  # what the states and the gate broadcast to
+
+
+def prepare(gate: Gate, *state: Array) -> States:
+    """Return the states of a gate, checked, beside its parameters.
 
     Raises:
         ValueError: as `Gate.field` for a state that is not one.
     """
-    given = gate._state(*(part if hasattr(part, "dtype") else np.asarray(part, float) for part in state))
+    given = gate.checked_state(*(part if hasattr(part, "dtype") else np.asarray(part, float) for part in state))
     values = {name: _as_float64(value) for name, value in given.values.items()}
     shape = np.broadcast_shapes(*(value.shape for value in values.values()))
     names = [symbol.name for symbol in gate.system.state]
     flat = np.empty((len(names), math.prod(shape)))
     for row, name in zip(flat, names, strict=True):
         row.reshape(shape)[...] = values[name]
-    constants = tuple(_one_or_all(values[name], shape) for name in gate.parameters)
-    return flat, constants, shape
+    return States(flat, tuple(_one_or_all(values[name], shape) for name in gate.parameters), shape)
 
 
-def request(times: ArrayLike | None, horizon: float) -> NDArray[np.float64]:
-    """The requested times, checked.
+def follow_all(
+    follow: Callable[..., None], states: States, options: Any, times: ArrayLike | None, threads: int | None
+) -> Flow:
+    """Follow every state with a compiled scheme, in threads.
+
+    Args:
+        follow: the scheme's entry point; see `dynamics.integrators.kernel.trajectories`.
+        states: what to follow.
+        options: of the scheme, a tuple with the horizon.
+        times: where the path is wanted, or None.
+        threads: by default one a core.
 
     Raises:
-        ValueError: unless they increase within [0, horizon].
+        ValueError: unless the times increase within [0, horizon].
     """
+    wanted = _checked_times(times, options.horizon)
+    components, count = states.flat.shape
+    results = Results(
+        fates=np.empty(count, np.uint8),
+        when=np.empty(count),
+        steps=np.empty(count, np.int32),
+        final=np.empty_like(states.flat),
+        path=np.full((count, len(wanted), components) if len(wanted) else (1, 0, components), np.nan),
+    )
+
+    def work(first: int) -> None:
+        follow(first, min(first + CHUNK, count), states.flat, states.parameters, options, wanted, results)
+
+    _in_threads(work, range(0, count, CHUNK), threads)
+    return _shaped(results, states.shape)
+
+
+def _checked_times(times: ArrayLike | None, horizon: float) -> NDArray[np.float64]:
+    """Return the requested times, none for None; refuse any that do not increase within [0, horizon]."""
     wanted = np.atleast_1d(np.asarray([] if times is None else times, float))
     if wanted.ndim != 1 or not (np.diff(wanted) > 0).all() or not ((wanted >= 0) & (wanted <= horizon)).all():
         raise ValueError(f"times must increase and lie in [0, horizon = {horizon:g}]; got {_short(wanted)}")
     return np.ascontiguousarray(wanted)
 
 
-def in_threads(work, starts: range, threads: int | None) -> None:  # type: ignore[no-untyped-def]
+def _in_threads(work: Callable[[int], None], starts: range, threads: int | None) -> None:
     """Call `work` on every start; compiled code releases the interpreter's lock."""
     threads = threads or os.cpu_count() or 1
     if threads == 1 or len(starts) == 1:
@@ -165,17 +174,18 @@ def in_threads(work, starts: range, threads: int | None) -> None:  # type: ignor
             pass
 
 
-def collect(fates, when, steps, final, path, shape) -> Flow:  # type: ignore[no-untyped-def]
-    """Flat results in the shape of the states."""
+def _shaped(results: Results, shape: tuple[int, ...]) -> Flow:
+    """Return flat results in the shape of the states."""
+    fates, when, steps, final, path = results
     rows = None
-    if path is not None:  # (index, time, component) → one (time, *shape) a component
+    if path.shape[1]:  # (index, time, component) → one (time, *shape) a component
         rows = tuple(path[:, :, j].T.reshape(path.shape[1], *shape) for j in range(path.shape[2]))
     parts = tuple(row.reshape(shape) for row in final)
     return Flow(fates.reshape(shape), when.reshape(shape), steps.reshape(shape), parts, rows)
 
 
 def _one_or_all(value: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Flat, of length 1 or of one entry a state."""
+    """Return the value flat, of length 1 or of one entry a state."""
     wide = value if value.size == 1 else np.broadcast_to(value, shape)
     return np.require(wide.reshape(-1), requirements=["C", "W"])  # compiled for writable arrays
 
@@ -187,7 +197,7 @@ def _as_float64(value: Array) -> NDArray[np.float64]:
 
 
 def check_options(rtol: float, max_steps: int, **positive: float) -> None:
-    """The options of `integrate` in their ranges.
+    """Check that the options of `integrate` lie in their ranges.
 
     Raises:
         ValueError: naming the first that is not.
@@ -200,7 +210,7 @@ def check_options(rtol: float, max_steps: int, **positive: float) -> None:
 
 
 def check_positive(**named: float) -> None:
-    """Each option finite and > 0.
+    """Check that each option is finite and > 0.
 
     Raises:
         ValueError: naming the first that is not.

@@ -41,7 +41,7 @@ class Path:
     end: np.ndarray
 
     def __call__(self, times: np.ndarray) -> np.ndarray:
-        """States at `times` (shape (n,), inside [0, horizon]), shape (n, components)."""
+        """Return the states at `times` (shape (n,), inside [0, horizon]), shape (n, components)."""
         times = np.asarray(times, dtype=float)
         if times.size and not (times.min() >= 0 and times.max() <= self.ends[-1] * (1 + 1e-12)):
             raise ValueError(f"times must be in [0, {self.ends[-1]}]; got {times.min()} to {times.max()}")
@@ -137,7 +137,7 @@ def _with_zeros(
 def _events(
     field: Callable[[np.ndarray], np.ndarray], held: dict[int, int], limited: Sequence[int]
 ) -> tuple[list[int], list[Any]]:
-    """Terminal events for scipy, and the component that each one watches."""
+    """Return terminal events for scipy, and the component that each one watches."""
     watched: list[int] = []
     events: list[Any] = []
 

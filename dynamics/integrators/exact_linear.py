@@ -14,17 +14,16 @@ of `LinearGate` and its conjugate, so that nothing cancels where the saddle is f
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike
 
 from dynamics.gates.linear import LINEAR, RATIO, RHO, SADDLE_RHO, LinearGate, scaled_margin
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
 from dynamics.integrators import codegen, pieces
-from dynamics.integrators.batched_flow import CHUNK, Flow, check_positive, collect, in_threads, prepare, request
+from dynamics.integrators.batched_flow import Flow, check_positive, follow_all, prepare
+from dynamics.integrators.pieces import Options
 from dynamics.numeric import Array
 
 __all__ = ["amplitudes", "eigenvalues", "solve"]
@@ -33,12 +32,12 @@ ROOT = sp.Symbol("root", positive=True)  # q = |μ₋|/η, the steepness of the 
 
 
 def root() -> sp.Expr:
-    """q in the ratio λ/η and r: minus the margin's coefficient of ρ*."""
+    """Return q in the ratio λ/η and r: minus the margin's coefficient of ρ*."""
     return -sp.diff(scaled_margin(), SADDLE_RHO)
 
 
 def amplitudes() -> tuple[sp.Expr, sp.Expr]:
-    """(a, b): the parts of θ − θ* along the unstable and the stable eigenvector.
+    """Return (a, b), the parts of θ − θ* along the unstable and the stable eigenvector.
 
     The margin φ vanishes on the stable line and is linear, so a = φ·q²/(q² + r). Exchanging the eigenvalues,
     q → −r/q, gives the function that vanishes on the unstable line, and so b.
@@ -50,7 +49,7 @@ def amplitudes() -> tuple[sp.Expr, sp.Expr]:
 
 
 def eigenvalues() -> tuple[sp.Expr, sp.Expr]:
-    """(μ₋, μ₊) in q: −ηq and, from the determinant −rη², rη/q."""
+    """Return (μ₋, μ₊) in q: −ηq and, from the determinant −rη², rη/q."""
     stable = -COUPLING * ROOT
     return stable, sp.simplify(LINEAR.jacobian.det() / stable)
 
@@ -65,7 +64,7 @@ def solve(
     times: ArrayLike | None = None,
     threads: int | None = None,
 ) -> Flow:
-    """The exact fate of each state of a linear gate; `steps` counts the smooth pieces.
+    """Return the exact fate of each state of a linear gate; `steps` counts the smooth pieces.
 
     Exact up to rounding: events are located to machine precision. Meaning of the arguments, outcomes and errors
     are those of `dynamics.integrators.batched_flow.integrate`; as there, η/λ > `bound` counts as DIVERGED.
@@ -79,25 +78,13 @@ def solve(
     if not isinstance(gate, LinearGate):
         raise ValueError(f"only the linear gate has an exact solution; got {type(gate).__name__}")
     check_positive(horizon=horizon, bound=bound)
-    flat, constants, shape = prepare(gate, rho, theta)
-    wanted = request(times, horizon)
-    count = flat.shape[1]
-    fates, when = np.empty(count, np.uint8), np.empty(count)
-    steps, final = np.empty(count, np.int32), np.empty_like(flat)
-    path = np.full((count, len(wanted), 2) if len(wanted) else (1, 0, 2), np.nan)
-    follow = _kernel().solutions
-
-    def work(first: int) -> None:
-        last = min(first + CHUNK, count)
-        follow(first, last, flat, constants, float(horizon), float(bound), wanted, fates, when, steps, final, path)
-
-    in_threads(work, range(0, count, CHUNK), threads)
-    return collect(fates, when, steps, final, path if len(wanted) else None, shape)
+    options = Options(float(horizon), float(bound))
+    return follow_all(_scheme().solutions, prepare(gate, rho, theta), options, times, threads)
 
 
 @functools.cache
-def _kernel() -> ModuleType:
-    """The pieces of `dynamics.integrators.pieces` with the derived formulas in place of its declarations."""
+def _scheme() -> ModuleType:
+    """Return the compiled module: `dynamics.integrators.pieces` with the derived formulas."""
     ratios = {RATIO: DECAY / COUPLING, SADDLE_RHO: COST / COUPLING}
     constants = (DECAY.name, COUPLING.name, COST.name, RATE.name)
     members = {"x": (RHO.name, THETA.name), "p": constants, "q": (ROOT.name,)}
@@ -107,13 +94,4 @@ def _kernel() -> ModuleType:
         codegen.define("eigenvalues", ("p", "q"), eigenvalues(), members),
         codegen.define("amplitudes", ("x", "p", "q"), tuple(e.subs(ratios) for e in amplitudes()), members),
     ]
-    scheme = Path(pieces.__file__).read_text(encoding="utf-8")
-    return codegen.module_from(codegen.assemble(parts, scheme, "solutions", _signature()))
-
-
-def _signature() -> str:
-    arrays = ", ".join(["float64[::1]"] * 4)
-    return (
-        f'"void(int64, int64, float64[:, ::1], Tuple(({arrays},)), float64, float64, float64[::1], '
-        'uint8[::1], float64[::1], int32[::1], float64[:, ::1], float64[:, :, ::1])"'
-    )
+    return codegen.module_from(codegen.assemble(pieces, parts, len(LINEAR.state), len(constants)))

@@ -78,7 +78,7 @@ def sgd_paths(
 
 
 def sup_distance(times: np.ndarray, states: np.ndarray, path: Path) -> np.ndarray:
-    """Largest Euclidean distance to the ODE's path over the run, one number a run, shape (runs,)."""
+    """Return the largest Euclidean distance to the ODE's path over the run, one number a run, shape (runs,)."""
     reference = path(np.minimum(times, path.ends[-1]))
     return np.linalg.norm(states - reference[:, None], axis=-1).max(axis=0)
 
@@ -100,7 +100,7 @@ def fit_order(
     level: float = 0.95,
     resamples: int = 2000,
 ) -> Order:
-    """Least-squares slope of the mean log distance in the log step.
+    """Return the least-squares slope of the mean log distance in the log step.
 
     Args:
         steps: step sizes, shape (sizes,), at least two different ones.

@@ -1,4 +1,4 @@
-"""What the gates are part of: the objective, its complexity and prior, and models with a closed form."""
+"""The models that gates are part of: the objective, its complexity and prior, and models with a closed form."""
 
 from dynamics.models.closed_form import GatedSum, gated_regression, teacher_student
 from dynamics.models.complexity import Layer, Structure

@@ -73,34 +73,34 @@ class GatedSum:
 
     @property
     def gates(self) -> int:
-        """How many gates the model has."""
+        """Return how many gates the model has."""
         return len(self.branches)
 
     @cached_property
     def thetas(self) -> tuple[sp.Symbol, ...]:
-        """θ_k."""
+        """Return θ_k."""
         return gate_symbols(self.gates)
 
     @cached_property
     def masks(self) -> tuple[sp.Symbol, ...]:
-        """ξ_k."""
+        """Return ξ_k."""
         return tuple(sp.Symbol(f"xi_{k}", nonnegative=True) for k in range(self.gates))
 
     @cached_property
     def sample_loss(self) -> sp.Expr:
-        """ℓ = ½(y − Σ ξ_k f_k)² of one sample under one mask."""
+        """Return ℓ = ½(y − Σ ξ_k f_k)² of one sample under one mask."""
         return (TARGET - sum(m * f for m, f in zip(self.masks, self.branches, strict=True))) ** 2 / 2
 
     @cached_property
     def expected_loss(self) -> sp.Expr:
-        """E_ξ ℓ of one sample: every product of masks replaced by its expectation."""
+        """Return E_ξ ℓ of one sample: every product of masks replaced by its expectation."""
         pairs = list(zip(self.thetas, self.branches, strict=True))
         bias = TARGET - sum(t * f for t, f in pairs)
         return bias**2 / 2 + sum(t * (1 - t) * f**2 for t, f in pairs) / 2
 
     @cached_property
     def sample_gradient(self) -> tuple[sp.Expr, ...]:
-        """Unbiased estimate of the gradient of E ℓ from one sample and one mask: ∂ℓ/∂W, then the gates'.
+        """Return an unbiased estimate of the gradient of E ℓ from one sample and one mask: ∂ℓ/∂W, then the gates'.
 
         For a gate it is the difference ℓ(ξ_k=1) − ℓ(ξ_k=0) with the other masks as drawn, whose mean is exactly
         ∂(E ℓ)/∂θ_k. The derivative ∂ℓ/∂ξ_k is another thing: its mean differs by (½ − θ_k) f_k².
@@ -111,7 +111,7 @@ class GatedSum:
 
     @cached_property
     def expected_gradient(self) -> tuple[sp.Expr, ...]:
-        """∂(E ℓ)/∂(W, Θ) of one sample."""
+        """Return ∂(E ℓ)/∂(W, Θ) of one sample."""
         return tuple(sp.diff(self.expected_loss, s) for s in (*self.weights, *self.thetas))
 
     @cached_property
@@ -130,25 +130,27 @@ class GatedSum:
 
     @cached_property
     def _penalty(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Decay, cost and speed, one entry a component of the state."""
+        """Return decay, cost and speed, one entry a component of the state."""
         p = len(self.weights)
         decay = np.r_[np.full(p, self.decay), np.zeros(self.gates)]
         cost = np.r_[np.zeros(p), np.asarray(self.cost)]
         return decay, cost, np.r_[np.ones(p), np.full(self.gates, self.rate)]
 
     def _mean(self, which: str, state: np.ndarray, data: Sequence[np.ndarray]) -> np.ndarray:
-        """Outputs of a compiled function averaged over the last axis of the data, as a last axis of their own."""
+        """Return the outputs of a compiled function averaged over the last axis of the data, as a last axis of their
+        own.
+        """
         # One state: plain numbers, which NumPy handles faster than arrays of one element.
         columns = state.tolist() if state.ndim == 1 else [state[..., i, None] for i in range(state.shape[-1])]
         return _average(self._compiled[which](columns, data), (*state.shape[:-1], len(self.y)))
 
     def objective(self, state: np.ndarray) -> np.ndarray:
-        """J at states of shape (..., weights + gates)."""
+        """Return J at states of shape (..., weights + gates)."""
         decay, cost, _ = self._penalty
         return self._mean("loss", state, self._data)[..., 0] + ((decay / 2 * state + cost) * state).sum(-1)
 
     def gradient(self, state: np.ndarray) -> np.ndarray:
-        """∂J/∂(W, Θ), the same shape as `state`."""
+        """Return ∂J/∂(W, Θ), the same shape as `state`."""
         decay, cost, _ = self._penalty
         return self._mean("gradient", state, self._data) + decay * state + cost
 
@@ -157,7 +159,7 @@ class GatedSum:
         return -self._penalty[2] * self.gradient(state)
 
     def sampled_field(self, state: np.ndarray, masks: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """What one mini-batch says of `field`: unbiased over masks and rows.
+        """Return what one mini-batch says of `field`: unbiased over masks and rows.
 
         Args:
             state: shape (runs, weights + gates).
@@ -174,7 +176,7 @@ class GatedSum:
 def gated_regression(
     x: np.ndarray, y: np.ndarray, *, decay: float, cost: float | Sequence[float], rate: float
 ) -> GatedSum:
-    """Gated linear regression, y ≈ Σ_k ξ_k w_k x_k: one weight and one gate a column of x.
+    """Return a gated linear regression, y ≈ Σ_k ξ_k w_k x_k: one weight and one gate a column of x.
 
     J depends on the data through their second moments only. For inputs of known covariance C = LLᵀ and teacher
     weights w, the d rows of √d·Lᵀ with targets √d·Lᵀw therefore give the exact expectation over all inputs.
@@ -202,7 +204,7 @@ def teacher_student(
     rate: float,
     activation: Callable[[sp.Expr], sp.Expr] = lambda z: z,
 ) -> GatedSum:
-    """A two-layer student with `units` gated hidden units, y ≈ Σ_k ξ_k v_k σ(u_k·x).
+    """Return a two-layer student with `units` gated hidden units, y ≈ Σ_k ξ_k v_k σ(u_k·x).
 
     Args:
         x: inputs, shape (samples, inputs).
@@ -231,7 +233,7 @@ def teacher_student(
 
 
 def _average(parts: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """The parts, each broadcast to `shape`, averaged over its last axis and stacked along a new last axis."""
+    """Return the parts, each broadcast to `shape`, averaged over its last axis and stacked along a new last axis."""
     values = np.empty((len(parts), *shape))
     for i, part in enumerate(parts):
         values[i] = part

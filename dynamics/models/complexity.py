@@ -37,17 +37,17 @@ Applied: TypeAlias = Literal["all", "units", "branches"]
 
 
 def mixture(macs: Array, parameters: Array, beta: Array) -> Array:
-    """C = (1 − β)·macs + β·parameters, of normalised counts or their derivatives; numbers or expressions."""
+    """Return C = (1 − β)·macs + β·parameters, of normalised counts or their derivatives; numbers or expressions."""
     return (1 - beta) * macs + beta * parameters
 
 
 def pressure(by_units: Array, by_layers: Array, nu: Array, alpha: Array) -> Array:
-    """R = ν·[(1 − α)·by_units + α·by_layers], of complexities or their derivatives; numbers or expressions."""
+    """Return R = ν·[(1 − α)·by_units + α·by_layers], of complexities or their derivatives; numbers or expressions."""
     return nu * ((1 - alpha) * by_units + alpha * by_layers)
 
 
 def forward_flops(macs: int, images: int) -> int:
-    """Floating-point operations of a look at images: 2 a multiply–accumulate, forward only.
+    """Return floating-point operations of a look at images: 2 a multiply–accumulate, forward only.
 
     Args:
         macs: multiply–accumulates of one image through the network.
@@ -57,7 +57,7 @@ def forward_flops(macs: int, images: int) -> int:
 
 
 def training_flops(macs: int, images: int) -> int:
-    """Floating-point operations of a training step: 2 a multiply–accumulate, forward once, backward twice.
+    """Return floating-point operations of a training step: 2 a multiply–accumulate, forward once, backward twice.
 
     The backward pass multiplies once for the gradient of the inputs and once for that of the weights. (The first layer
     needs no gradient of its inputs; it is counted all the same, as is usual.)
@@ -174,14 +174,14 @@ class Structure:
         self.full_parameters = _at_least("full_parameters", full_parameters, self.total_parameters)
 
     def __reduce__(self) -> tuple[Callable[..., Structure], tuple[object, ...]]:
-        """Pickled and copied by its description: the compiled functions are made again."""
+        """Return the description by which it is pickled and copied: the compiled functions are made again."""
         made = functools.partial(Structure, full_macs=self.full_macs, full_parameters=self.full_parameters)
         return made, (self.layers, self.units, self.branches)
 
     # ---- symbolic
 
     def polynomial(self, kind: Kind, applied: Applied = "all") -> sp.Expr:
-        """Expected count in the symbols `unit_symbols` (sums over groups) and `branch_symbols`.
+        """Return the expected count in the symbols `unit_symbols` (sums over groups) and `branch_symbols`.
 
         Args:
             kind: "macs" or "parameters".
@@ -190,7 +190,7 @@ class Structure:
         return sp.Add(*self._terms(kind, applied))
 
     def _terms(self, kind: Kind, applied: Applied) -> list[sp.Expr]:
-        """One product a layer. Kept apart so that derivatives cost time linear in the number of layers."""
+        """Return one product a layer. Kept apart so that derivatives cost time linear in the number of layers."""
         if kind not in ("macs", "parameters"):
             raise ValueError(f"kind must be 'macs' or 'parameters'; got {kind!r}")
         if applied not in ("all", "units", "branches"):
@@ -210,7 +210,7 @@ class Structure:
         return sp.Integer(self.units[end]) if applied == "branches" else self.unit_symbols[end]
 
     def gradient(self, kind: Kind, applied: Applied = "all") -> tuple[sp.Expr, ...]:
-        """∂polynomial/∂symbol, for the groups' sums and then the branches; ∂/∂θ_i is that of its group's sum."""
+        """Return ∂polynomial/∂symbol, for the groups' sums and then the branches; ∂/∂θ_i is that of its group's sum."""
         slopes: dict[sp.Symbol, list[sp.Expr]] = {symbol: [] for symbol in self._symbols}
         for term in self._terms(kind, applied):
             for symbol in term.free_symbols:
@@ -218,7 +218,7 @@ class Structure:
         return tuple(sp.Add(*parts) for parts in slopes.values())
 
     def regulariser(self, nu: sp.Expr, alpha: sp.Expr, beta: sp.Expr) -> sp.Expr:
-        """R(Θ) as an expression in `unit_symbols` and `branch_symbols`; `objective` is its numeric form."""
+        """Return R(Θ) as an expression in `unit_symbols` and `branch_symbols`; `objective` is its numeric form."""
 
         def complexity(applied: Applied) -> sp.Expr:
             macs = self.polynomial("macs", applied) / self.full_macs
@@ -229,7 +229,7 @@ class Structure:
     # ---- numeric
 
     def macs(self, theta: Array) -> Array:
-        """Expected multiply–accumulates at Θ [..., G], in double precision: an exact integer at a vertex.
+        """Return the expected multiply–accumulates at Θ [..., G], in double precision: an exact integer at a vertex.
 
         Raises:
             ValueError: if Θ has not G entries, or one outside [0, 1].
@@ -237,11 +237,11 @@ class Structure:
         return self._count("macs", "all", self._theta(theta))
 
     def parameters(self, theta: Array) -> Array:
-        """Expected number of parameters at Θ [..., G]; see `macs`."""
+        """Return the expected number of parameters at Θ [..., G]; see `macs`."""
         return self._count("parameters", "all", self._theta(theta))
 
     def complexity(self, theta: Array, beta: float) -> Array:
-        """C(Θ) = (1 − β)·macs/full macs + β·parameters/full parameters, 1 for the full network, gates open.
+        """Return C(Θ) = (1 − β)·macs/full macs + β·parameters/full parameters, 1 for the full network, gates open.
 
         Args:
             theta: Θ [..., G], in [0, 1].
@@ -253,7 +253,7 @@ class Structure:
         return _like(theta, self._weighted(self._theta(theta), _fraction("beta", beta), "all", slopes=False)[..., 0])
 
     def objective(self, theta: Array, nu: float, alpha: float, beta: float) -> Array:
-        """R(Θ) = ν·[(1 − α)·C(unit gates applied, layers on) + α·C(units on, layer gates applied)].
+        """Return R(Θ) = ν·[(1 − α)·C(unit gates applied, layers on) + α·C(units on, layer gates applied)].
 
         Differentiable where Θ is a torch tensor; `costs` has the gradient in closed form.
 
@@ -269,7 +269,7 @@ class Structure:
         return _like(theta, self._charge(self._theta(theta), nu, alpha, beta, slopes=False)[..., 0])
 
     def costs(self, theta: Array, nu: float, alpha: float, beta: float) -> Array:
-        """κ_g = ∂R/∂θ_g [..., G], what each gate is charged; see `objective`.
+        """Return κ_g = ∂R/∂θ_g [..., G], what each gate is charged; see `objective`.
 
         Independent of Θ where no two gated groups meet in a layer (basic residual blocks); otherwise a gate's cost
         falls as its neighbours die.
@@ -277,7 +277,7 @@ class Structure:
         return _like(theta, self._per_gate(self._charge(self._theta(theta), nu, alpha, beta, slopes=True)))
 
     def shares(self, beta: float) -> np.ndarray:
-        """c_g = ∂C/∂θ_g with every gate open: the share of the full complexity that goes with gate g alone. [G]
+        """Return c_g = ∂C/∂θ_g with every gate open: the share of the full complexity that goes with gate g alone. [G]
 
         The units of a group sum to what would go with all of them: every layer that reads or writes the group, but
         for the parameters per output of a layer that reads it. A branch's share is that of all its layers.
@@ -296,7 +296,7 @@ class Structure:
         return columns(theta, {symbol.name: self._total(theta, symbol.name) for symbol in columns.symbols})
 
     def _total(self, theta: Array, symbol: str) -> Array:
-        """The value of a symbol: the sum over a group, or a branch gate."""
+        """Return the value of a symbol: the sum over a group, or a branch gate."""
         where = self._places[symbol]
         return theta[..., where].sum(-1) if isinstance(where, slice) else theta[..., where]
 
@@ -309,12 +309,12 @@ class Structure:
         return self._evaluate(theta, kind, applied, slopes=False)[..., 0]
 
     def _weighted(self, theta: Array, beta: float, applied: Applied, slopes: bool) -> Array:
-        """C, or ∂C/∂symbol with a column a symbol."""
+        """Return C, or ∂C/∂symbol with a column a symbol."""
         macs = self._evaluate(theta, "macs", applied, slopes) / self.full_macs
         return mixture(macs, self._evaluate(theta, "parameters", applied, slopes) / self.full_parameters, beta)
 
     def _charge(self, theta: Array, nu: float, alpha: float, beta: float, slopes: bool) -> Array:
-        """R, or ∂R/∂symbol with a column a symbol."""
+        """Return R, or ∂R/∂symbol with a column a symbol."""
         if not 0 <= nu < float("inf"):
             raise ValueError(f"nu must be ≥ 0 and finite; got {nu}")
         alpha, beta = _fraction("alpha", alpha), _fraction("beta", beta)
@@ -331,7 +331,7 @@ class Structure:
         return sum(int(term.xreplace(full)) for term in self._terms(kind, "all"))
 
     def _theta(self, theta: Array) -> Array:
-        """Θ in double precision (counts exceed float32's integers), checked."""
+        """Return Θ in double precision (counts exceed float32's integers), checked."""
         xp = _backend(theta)
         given = np.asarray(theta, dtype=np.float64) if xp is np else theta.to(xp.float64)
         if given.ndim == 0 or given.shape[-1] != self.gates:
@@ -400,7 +400,7 @@ def _natural(name: str, value: int) -> None:
 
 
 def _at_least(name: str, given: int | None, own: int) -> int:
-    """The full count: as given, or the structure's own."""
+    """Return the full count: as given, or the structure's own."""
     if given is None:
         return own
     _natural(name, given)
@@ -421,7 +421,7 @@ def _backend(value: Array) -> ModuleType:
 
 
 def _like(theta: Array, result: Array) -> Array:
-    """The result in Θ's own floating dtype; double for integers and plain lists."""
+    """Return the result in Θ's own floating dtype; double for integers and plain lists."""
     xp = _backend(theta)
     if xp is np:
         kind = getattr(theta, "dtype", None)

@@ -27,43 +27,43 @@ SAMPLES = sp.Symbol("samples", positive=True)  # N
 
 
 def density() -> sp.Expr:
-    """p(π | γ)."""
+    """Return p(π | γ)."""
     return (GAMMA - 1) / sp.log(GAMMA) / (GAMMA + (1 - GAMMA) * PI)
 
 
 def divergence() -> sp.Expr:
-    """KL(Ber(θ) ‖ Ber(π))."""
+    """Return KL(Ber(θ) ‖ Ber(π))."""
     return THETA * sp.log(THETA / PI) + (1 - THETA) * sp.log((1 - THETA) / (1 - PI))
 
 
 def prior_objective() -> sp.Expr:
-    """What is minimised over π: KL(Ber(θ) ‖ Ber(π)) − ln p(π | γ)."""
+    """Return what is minimised over π: KL(Ber(θ) ‖ Ber(π)) − ln p(π | γ)."""
     return divergence() - sp.log(density())
 
 
 def optimal_pi() -> sp.Expr:
-    """π* = γθ/(1 − θ + γθ), the only zero of the derivative in (0, 1)."""
+    """Return π* = γθ/(1 − θ + γθ), the only zero of the derivative in (0, 1)."""
     (root,) = sp.solve(sp.together(sp.diff(prior_objective(), PI)), PI)
     return sp.simplify(root)
 
 
 def minimised_objective() -> sp.Expr:
-    """The objective at π*, as a function of θ and γ."""
+    """Return the objective at π*, as a function of θ and γ."""
     return prior_objective().subs(PI, optimal_pi())
 
 
 def gamma_of() -> sp.Expr:
-    """γ = exp(−Nκ)."""
+    """Return γ = exp(−Nκ)."""
     return sp.exp(-SAMPLES * COST)
 
 
 def cost_of(gamma: sp.Expr) -> sp.Expr:
-    """κ = −ln γ / N."""
+    """Return κ = −ln γ / N."""
     return -sp.log(gamma) / SAMPLES
 
 
 def gamma_from_cost(cost: Array, samples: int) -> Array:
-    """The hyper-prior's γ behind a gate cost κ for N training samples.
+    """Return the hyper-prior's γ behind a gate cost κ for N training samples.
 
     Real costs give very small γ: it underflows to 0 where Nκ > 745, which a layer gate's cost on 50,000 samples
     easily does. `log_gamma_from_cost` keeps its digits there.
@@ -83,7 +83,7 @@ def gamma_from_cost(cost: Array, samples: int) -> Array:
 
 
 def log_gamma_from_cost(cost: Array, samples: int) -> Array:
-    """ln γ = −Nκ, for costs whose γ is too small for a float; arguments as for `gamma_from_cost`.
+    """Return ln γ = −Nκ, for costs whose γ is too small for a float; arguments as for `gamma_from_cost`.
 
     Example:
         >>> gamma_from_cost(0.02, 50_000), log_gamma_from_cost(0.02, 50_000)
@@ -93,7 +93,7 @@ def log_gamma_from_cost(cost: Array, samples: int) -> Array:
 
 
 def cost_from_gamma(gamma: Array, samples: int) -> Array:
-    """The gate cost κ = −ln γ / N that a hyper-prior with 0 < γ ≤ 1 stands for; a number or an array.
+    """Return the gate cost κ = −ln γ / N that a hyper-prior with 0 < γ ≤ 1 stands for; a number or an array.
 
     Raises:
         ValueError: if γ is not in (0, 1] (a larger one would pay for gates), or N is no integer ≥ 1.

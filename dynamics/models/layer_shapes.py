@@ -23,7 +23,7 @@ VGG16: tuple[int | Literal["M"], ...] = (
 def convolution(
     name: str, inputs: str | int, outputs: str | int, kernel: int, size: int, branch: str | None = None
 ) -> Layer:
-    """A kernel × kernel convolution with an image of size × size at its output, and its normalisation."""
+    """Return a kernel × kernel convolution with an image of size × size at its output, and its normalisation."""
     return Layer(name, inputs, outputs, kernel**2 * size**2, kernel**2, 2, branch)
 
 
@@ -35,7 +35,7 @@ def resnet(
     size: int = 32,
     classes: int = 10,
 ) -> Structure:
-    """Residual network of depth 6n+2 for small images, shortcuts without parameters (option A).
+    """Return a residual network of depth 6n+2 for small images, shortcuts without parameters (option A).
 
     Gates: the outputs of each block's first convolution, and each block's branch.
 
@@ -73,7 +73,8 @@ def bottleneck_resnet(
     size: int = 32,
     classes: int = 10,
 ) -> Structure:
-    """Residual network of depth 9n+2 with 1×1, 3×3, 1×1 blocks; shortcuts are projected where the shape changes.
+    """Return a residual network of depth 9n+2 with 1×1, 3×3, 1×1 blocks; shortcuts are projected where the shape
+    changes.
 
     Gates: the outputs of each block's first and second convolution, so that neighbours' gates multiply, and each
     block's branch. The 3×3 convolution carries the stride.
@@ -112,7 +113,7 @@ def bottleneck_resnet(
 def chain(
     plan: Sequence[int | Literal["M"]] = VGG16, *, channels: int = 3, size: int = 32, classes: int = 10
 ) -> Structure:
-    """Plain chain of 3×3 convolutions (VGG), then one dense layer; every convolution's outputs are gated.
+    """Return a plain chain of 3×3 convolutions (VGG), then one dense layer; every convolution's outputs are gated.
 
     Example:
         >>> chain().full_macs
@@ -134,7 +135,7 @@ def chain(
 
 
 def dense(widths: Sequence[int]) -> Structure:
-    """Dense network of the given widths, inputs first; every hidden unit is gated.
+    """Return a dense network of the given widths, inputs first; every hidden unit is gated.
 
     Example:
         >>> dense([3, 4, 2]).polynomial("parameters")

@@ -52,22 +52,22 @@ Loss: TypeAlias = Callable[[Configuration], sp.Expr]
 
 
 def gate_symbols(gates: int) -> tuple[sp.Symbol, ...]:
-    """θ_0, …, θ_{G−1}."""
+    """Return θ_0, …, θ_{G−1}."""
     return tuple(sp.Symbol(f"theta{g}", nonnegative=True) for g in range(gates))
 
 
 def configurations(gates: int) -> Iterator[Configuration]:
-    """All 2^G settings of the gates."""
+    """Return all 2^G settings of the gates."""
     return itertools.product((0, 1), repeat=gates)
 
 
 def probability(xi: Configuration, theta: Sequence[sp.Expr]) -> sp.Expr:
-    """P(ξ) = Π θ_g^ξ_g (1 − θ_g)^(1 − ξ_g)."""
+    """Return P(ξ) = Π θ_g^ξ_g (1 − θ_g)^(1 − ξ_g)."""
     return sp.Mul(*(t if x else 1 - t for x, t in zip(xi, theta, strict=True)))
 
 
 def expectation(loss: Loss, theta: Sequence[sp.Expr]) -> sp.Expr:
-    """E[ℓ(ξ)] over independent ξ_g ~ Ber(θ_g): the sum over all 2^G configurations.
+    """Return E[ℓ(ξ)] over independent ξ_g ~ Ber(θ_g): the sum over all 2^G configurations.
 
     Args:
         loss: ℓ, called once for each configuration, a tuple of G zeros and ones.
@@ -89,7 +89,7 @@ def expectation(loss: Loss, theta: Sequence[sp.Expr]) -> sp.Expr:
 
 
 def conditional(loss: Loss, theta: Sequence[sp.Expr], gate: int, value: int) -> sp.Expr:
-    """E[ℓ | ξ_gate = value], from the definition: a sum over the other gates' configurations.
+    """Return E[ℓ | ξ_gate = value], from the definition: a sum over the other gates' configurations.
 
     Raises:
         ValueError: for a gate that does not exist, or a value other than 0 and 1.
@@ -107,12 +107,12 @@ def conditional(loss: Loss, theta: Sequence[sp.Expr], gate: int, value: int) -> 
 
 
 def difference(loss: Loss, theta: Sequence[sp.Expr], gate: int) -> sp.Expr:
-    """D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0]: what the gate is worth, free of θ_g itself."""
+    """Return D_g = E[ℓ | ξ_g=1] − E[ℓ | ξ_g=0]: what the gate is worth, free of θ_g itself."""
     return conditional(loss, theta, gate, 1) - conditional(loss, theta, gate, 0)
 
 
 def loss_table(gates: int) -> Loss:
-    """An arbitrary loss: one free symbol for each of the 2^G configurations, such as l01."""
+    """Return an arbitrary loss: one free symbol for each of the 2^G configurations, such as l01."""
     symbols = {xi: sp.Symbol("l" + "".join(map(str, xi)), real=True) for xi in configurations(gates)}
     return symbols.__getitem__
 
@@ -140,54 +140,54 @@ class GatedResidualNet:
 
     @cached_property
     def inputs(self) -> tuple[sp.Symbol, ...]:
-        """x_i."""
+        """Return x_i."""
         return tuple(sp.Symbol(f"x{i}", real=True) for i in range(self.samples))
 
     @cached_property
     def targets(self) -> tuple[sp.Symbol, ...]:
-        """y_i."""
+        """Return y_i."""
         return tuple(sp.Symbol(f"y{i}", real=True) for i in range(self.samples))
 
     @cached_property
     def fan_in(self) -> tuple[sp.Symbol, ...]:
-        """u_k."""
+        """Return u_k."""
         return tuple(sp.Symbol(f"u{k}", real=True) for k in range(self.units))
 
     @cached_property
     def fan_out(self) -> tuple[sp.Symbol, ...]:
-        """v_k."""
+        """Return v_k."""
         return tuple(sp.Symbol(f"v{k}", real=True) for k in range(self.units))
 
     @cached_property
     def theta(self) -> tuple[sp.Symbol, ...]:
-        """θ of the units, then of the layer."""
+        """Return θ of the units, then of the layer."""
         return gate_symbols(self.units + 1)
 
     def output(self, xi: Sequence[sp.Expr], x: sp.Expr) -> sp.Expr:
-        """f(x) with the gates at ξ."""
+        """Return f(x) with the gates at ξ."""
         *units, layer = xi
         pairs = zip(units, self.fan_in, self.fan_out, strict=True)
         return x + layer * sp.Add(*(gate * v * sp.tanh(u * x) for gate, u, v in pairs))
 
     def loss(self, xi: Sequence[sp.Expr]) -> sp.Expr:
-        """ℓ(W, ξ)."""
+        """Return ℓ(W, ξ)."""
         errors = (y - self.output(xi, x) for x, y in zip(self.inputs, self.targets, strict=True))
         return sp.Add(*(error**2 for error in errors)) / (2 * self.samples)
 
     @cached_property
     def structure(self) -> Structure:
-        """Its two dense layers, both in the residual branch."""
+        """Return its two dense layers, both in the residual branch."""
         first = Layer("first", 1, "units", 1, 1, branch="branch")
         second = Layer("second", "units", 1, 1, 1, branch="branch")
         return Structure([first, second], {"units": self.units}, ["branch"])
 
     def regulariser(self) -> sp.Expr:
-        """R(Θ) in ν, α, β and the gates."""
+        """Return R(Θ) in ν, α, β and the gates."""
         (units,), (branch,) = self.structure.unit_symbols.values(), self.structure.branch_symbols.values()
         in_gates = {units: sp.Add(*self.theta[:-1]), branch: self.theta[-1]}
         return self.structure.regulariser(NU, ALPHA, BETA).xreplace(in_gates)
 
     def objective(self) -> sp.Expr:
-        """J(W, Θ) = E[ℓ] + (λ/2)‖W‖² + R(Θ)."""
+        """Return J(W, Θ) = E[ℓ] + (λ/2)‖W‖² + R(Θ)."""
         squares = sp.Add(*(w**2 for w in (*self.fan_in, *self.fan_out)))
         return expectation(self.loss, self.theta) + DECAY * squares / 2 + self.regulariser()

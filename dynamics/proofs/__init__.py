@@ -1,4 +1,4 @@
-"""How a claim is checked: symbolic steps, interval boxes, and the four outcomes."""
+"""The checking of claims: symbolic steps, interval boxes, and the four outcomes."""
 
 from dynamics.proofs.claim import Claim, Outcome, Status
 

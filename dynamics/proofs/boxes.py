@@ -33,7 +33,7 @@ PRECISION = 96  # bits: rounding is then far below the width of any part
 
 
 def require_flint() -> ModuleType:
-    """The module `flint`.
+    """Return the module `flint`.
 
     Raises:
         ModuleNotFoundError: if python-flint is missing; the message names the extra that brings it.
@@ -67,18 +67,18 @@ class Axis:
 
     @property
     def middle(self) -> float:
-        """Where the interval is cut."""
+        """Return where the interval is cut."""
         if self.log:
             return min(max(math.sqrt(self.low) * math.sqrt(self.high), self.low), self.high)
         return self.low + (self.high - self.low) / 2
 
     @property
     def width(self) -> float:
-        """Length, in natural logarithms if `log`."""
+        """Return length, in natural logarithms if `log`."""
         return math.log(self.high) - math.log(self.low) if self.log else self.high - self.low
 
     def halves(self) -> tuple[Axis, Axis]:
-        """Two intervals that share the cut, so that together they cover this one without a gap."""
+        """Return two intervals that share the cut, so that together they cover this one without a gap."""
         return Axis(self.low, self.middle, self.log), Axis(self.middle, self.high, self.log)
 
     def __str__(self) -> str:
@@ -140,7 +140,7 @@ def prove_positive(function: Function, box: Box, *, budget: int = 20_000, note: 
 
 
 def all_positive(expressions: Mapping[str, sp.Expr], box: Box, *, budget: int = 20_000, note: str = "") -> Outcome:
-    """`prove_positive` for each of several expressions over the same box, one after the other.
+    """Check: `prove_positive` for each of several expressions over the same box, one after the other.
 
     Returns:
         the first outcome that is not proved, or proved with the parts of all and the smallest margin.
@@ -160,7 +160,7 @@ def all_positive(expressions: Mapping[str, sp.Expr], box: Box, *, budget: int = 
 
 
 def joined(*outcomes: Outcome) -> Outcome:
-    """Several proofs as one: the first that is no proof, or all scopes, the parts of all, the smallest margin.
+    """Check: several proofs as one: the first that is no proof, or all scopes, the parts of all, the smallest margin.
 
     Raises:
         ValueError: without outcomes.
@@ -180,7 +180,7 @@ def _describe(box: Box, note: str) -> str:
 
 
 def _axis_to_cut(function: Function, flint: ModuleType, part: Box) -> str | None:
-    """The axis that widens the enclosure most: the one whose collapse to its middle narrows it most.
+    """Return the axis that widens the enclosure most: the one whose collapse to its middle narrows it most.
 
     Only efficiency depends on the choice. None where no axis has a float strictly inside.
     """
@@ -196,17 +196,17 @@ def _axis_to_cut(function: Function, flint: ModuleType, part: Box) -> str | None
 
 
 def _hull(flint: ModuleType, axis: Axis) -> Ball:
-    """A ball that contains the interval."""
+    """Return a ball that contains the interval."""
     return flint.arb(axis.low).union(flint.arb(axis.high))
 
 
 def _below(ball: Ball) -> float:
-    """A float that is no larger than any number in the ball."""
+    """Return a float that is no larger than any number in the ball."""
     return math.nextafter(float(ball.lower()), -math.inf)
 
 
 def balls(expression: sp.Expr) -> Function:
-    """A SymPy expression as a function of balls, looked up by symbol name.
+    """Return a SymPy expression as a function of balls, looked up by symbol name.
 
     A second evaluator, independent of `compile_expressions`: sums, products, integer and half-integer powers,
     exp and log, rational constants kept exact.
@@ -235,7 +235,7 @@ def balls(expression: sp.Expr) -> Function:
 
 
 def centred(expression: sp.Expr) -> Function:
-    """`balls` sharpened by the mean-value form f(m) + Σ ∂f/∂xᵢ(box)·(xᵢ − mᵢ), m the middle of the box.
+    """Return `balls` sharpened by the mean-value form f(m) + Σ ∂f/∂xᵢ(box)·(xᵢ − mᵢ), m the middle of the box.
 
     Its excess width falls with the square of the box's, which pays where the terms of f nearly cancel. The segment
     from m to a point of the box stays in the box, so the enclosure is as rigorous as the plain one.
@@ -257,7 +257,7 @@ def centred(expression: sp.Expr) -> Function:
 
 
 def _ball_node(flint: ModuleType, node: sp.Expr) -> Function:
-    """One node of an expression tree as a closure over its children."""
+    """Return one node of an expression tree as a closure over its children."""
     if node.is_Symbol:
         name = node.name
         return lambda known: known[name]

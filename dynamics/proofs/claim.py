@@ -43,26 +43,26 @@ class Outcome:
 
 
 def proved(scope: str = "all parameters", *, cases: int | None = None, margin: float | None = None) -> Outcome:
-    """A proof: symbolic (scope "all parameters") or on boxes (then `cases` counts them)."""
+    """Check: a proof: symbolic (scope "all parameters") or on boxes (then `cases` counts them)."""
     _require_cases(cases)
     return Outcome(Status.PROVED, scope, cases, margin)
 
 
 def held(scope: str, *, cases: int, margin: float | None = None) -> Outcome:
-    """Held on every one of `cases` cases; `scope` says how they were drawn."""
+    """Check: held on every one of `cases` cases; `scope` says how they were drawn."""
     _require_cases(cases)
     return Outcome(Status.HELD, scope, cases, margin)
 
 
 def refuted(scope: str, witness: Mapping[str, Any], *, margin: float | None = None) -> Outcome:
-    """Refuted by `witness`."""
+    """Check: refuted by `witness`."""
     if not witness:
         raise ValueError("a refutation needs a witness")
     return Outcome(Status.REFUTED, scope, None, margin, dict(witness))
 
 
 def undecided(scope: str, *, cases: int | None = None) -> Outcome:
-    """Neither proved nor refuted within the check's budget."""
+    """Check: neither proved nor refuted within the check's budget."""
     return Outcome(Status.UNDECIDED, scope, cases)
 
 
@@ -89,7 +89,7 @@ class Claim:
 
 
 def claim(name: str, statement: str, method: str) -> Callable[[Callable[[], Outcome]], Claim]:
-    """Decorator: turn a check into a `Claim`.
+    """Return decorator: turn a check into a `Claim`.
 
     Example:
         >>> @claim("square", "x² ≥ 0 on the integers from −9 to 9", "enumeration")

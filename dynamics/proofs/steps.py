@@ -48,32 +48,32 @@ _HOLDS: dict[str, Callable[[sp.Expr], bool]] = {
 
 
 def equal(name: str, left: Any, right: Any) -> Step:
-    """left = right."""
+    """Return the steps of the proof: left = right."""
     return Step(name, sp.sympify(left), sp.sympify(right))
 
 
 def positive(name: str, left: Any, form: Any) -> Step:
-    """left = form > 0."""
+    """Return the steps of the proof: left = form > 0."""
     return Step(name, sp.sympify(left), sp.sympify(form), "> 0")
 
 
 def nonnegative(name: str, left: Any, form: Any) -> Step:
-    """left = form ≥ 0."""
+    """Return the steps of the proof: left = form ≥ 0."""
     return Step(name, sp.sympify(left), sp.sympify(form), "≥ 0")
 
 
 def negative(name: str, left: Any, form: Any) -> Step:
-    """left = form < 0."""
+    """Return the steps of the proof: left = form < 0."""
     return Step(name, sp.sympify(left), sp.sympify(form), "< 0")
 
 
 def nonpositive(name: str, left: Any, form: Any) -> Step:
-    """left = form ≤ 0."""
+    """Return the steps of the proof: left = form ≤ 0."""
     return Step(name, sp.sympify(left), sp.sympify(form), "≤ 0")
 
 
 def prove(*steps: Step, scope: str = "all λ, η, κ, r > 0") -> Outcome:
-    """Proved if every step is; otherwise refuted with a rational witness, or undecided.
+    """Check: proved if every step is; otherwise refuted with a rational witness, or undecided.
 
     Raises:
         ValueError: without steps: nothing would be checked.
@@ -95,14 +95,14 @@ def prove(*steps: Step, scope: str = "all λ, η, κ, r > 0") -> Outcome:
 
 
 def _vanishes(expression: sp.Expr) -> bool:
-    """Whether SymPy reduces it to zero. `cancel` decides this for rational functions; logs may need expanding."""
+    """Return whether SymPy reduces it to zero. `cancel` decides this for rational functions; logs may need more."""
     if expression == 0 or sp.cancel(sp.together(expression)) == 0:
         return True
     return bool(sp.simplify(sp.expand_log(expression)) == 0)
 
 
 def _witness(step: Step) -> dict[str, Any]:
-    """Exact rational values that break the claimed identity or sign; empty if none of those tried does.
+    """Return exact rational values that break the claimed identity or sign; empty if none of those tried does.
 
     What a step claims of `left` is its sign where it names one (the form is only the way there), and otherwise
     that it equals `right`.
