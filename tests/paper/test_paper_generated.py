@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-import training.experiments.validate
 from dynamics.verification import all_claims
 from paper.generate import FIGURES, generated, stale, write
 from paper.numbers import NUMBERS, numbers
@@ -13,7 +12,6 @@ from paper.observations import OBSERVATIONS, observations
 from paper.sources import ROOT, SOURCES, Results
 from paper.tables import TABLES, tables
 from training.commands.evidence import pool_runs
-from training.engine.config import PruneSettings, RunConfig, TrackerSettings
 from training.experiments.quote import quoted
 
 COMMITTED = ROOT / "paper" / "generated"
@@ -145,21 +143,11 @@ def test_a_broken_result_file_is_named(copied):
 
 
 @pytest.fixture(scope="module")
-def pooled(tmp_path_factory):
+def pooled(digits_run, tmp_path_factory):
     """Evidence of a real shadow run on the digits and its prune run, as the command writes it."""
-    root = tmp_path_factory.mktemp("runs")
-    tracker = TrackerSettings(warmup=20, window=20, every=5)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
-        for mode in ("shadow", "prune"):
-            training.experiments.validate.validate(
-                RunConfig(
-                    out=root / mode, network="resnet8", width=1, nu=2.0, gate_lr=2.0, epochs=3, ungated=False,
-                    tracker=tracker, mode=mode, prune=PruneSettings(every=10),
-                )
-            )  # fmt: skip
-    pool_runs([str(root / "shadow"), str(root / "prune"), "--out", str(root / "evidence.json")])
-    return root / "evidence.json"
+    out = tmp_path_factory.mktemp("pooled") / "evidence.json"
+    pool_runs([str(digits_run("shadow")), str(digits_run("prune")), "--out", str(out)])
+    return out
 
 
 def test_pooled_evidence_fills_its_numbers_and_tables(copied, pooled):

@@ -3,13 +3,11 @@
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
 
+from tests.support.forks import FORKS
 from training.certificates.history import History, open_history
 from training.certificates.record import Record
 
@@ -88,27 +86,21 @@ def test_a_flush_cut_short_at_any_array_loses_that_flush_only(tmp_path):
         agrees(open_history(path), [5])
 
 
+def _killed(path):
+    history = History(path, NAMES, IS_LAYER)
+    history.append(record(5))
+    history.append(record(10))
+    history.flush()
+    history.append(record(15))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_killed_between_flushes(tmp_path):
-    path = tmp_path / "gates.zarr"
-    program = f"""
-        import os, signal
-        import numpy as np
-        from pathlib import Path
-        from training.certificates.history import History
-        from training.certificates.record import Record
-        history = History(Path({str(path)!r}), {NAMES!r}, np.array({IS_LAYER.tolist()!r}))
-        def record(step):
-            values = {{name: np.full(3, step) for name in {COLUMNS!r}}}
-            return Record(step=step, **values)
-        history.append(record(5)); history.append(record(10)); history.flush(); history.append(record(15))
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=environment)
-    assert done.returncode == -signal.SIGKILL
-    history = open_history(path)
-    assert history.step.values.tolist() == [5, 10]
-    assert history.theta.values.tolist() == [[5.0] * 3, [10.0] * 3]
+    process = FORKS.Process(target=_killed, args=(tmp_path / "gates.zarr",))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    agrees(open_history(tmp_path / "gates.zarr"), [5, 10])
 
 
 def test_an_existing_store_is_not_overwritten(tmp_path):

@@ -8,11 +8,9 @@ import pytest
 import xarray as xr
 import zarr
 
-import training.experiments.validate
 from training.__main__ import main
 from training.certificates.rules import POOLED_THRESHOLDS, RULES
 from training.commands.evidence import pool_runs
-from training.engine.config import RunConfig, TrackerSettings
 from training.errors import InputError, RefutedError
 from training.evidence.calibration import certificates_at
 from training.evidence.promises.as_json import as_json
@@ -23,26 +21,9 @@ from training.evidence.tables import as_markdown
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(digits_run):
     """Two seeds and a third run with other settings, as `python -m training validate` leaves them."""
-    root = tmp_path_factory.mktemp("runs")
-    patch = pytest.MonkeyPatch()
-    patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
-    made = []
-    for name, seed, nu in (("a", 0, 2.0), ("b", 1, 2.0), ("c", 0, 0.1)):
-        config = RunConfig(
-            out=root / name,
-            network="resnet8",
-            width=1,
-            nu=nu,
-            epochs=3,
-            seed=seed,
-            ungated=False,
-            tracker=TrackerSettings(warmup=20, window=20, every=5),
-        )
-        made.append(training.experiments.validate.validate(config))
-    patch.undo()
-    return made
+    return [digits_run(name) for name in ("shadow", "seed1", "weak")]
 
 
 def test_everything_of_several_runs_is_in_one_file_and_its_tables(folders, tmp_path, capsys):
@@ -52,9 +33,9 @@ def test_everything_of_several_runs_is_in_one_file_and_its_tables(folders, tmp_p
     text = out.with_suffix(".md").read_text()
     shown = capsys.readouterr().out.strip()
     assert text.startswith(shown) and "What certificates assumed" in shown and "Refutations: **0**" in text
-    assert [run["name"].split("/")[-1] for run in result["runs"]] == ["a", "b", "c"]
+    assert [run["name"].split("/")[-1] for run in result["runs"]] == ["shadow", "seed1", "weak"]
     assert [group["seeds"] for group in result["groups"]] == [[0, 1], [0]]
-    assert "nu = 2.0 (seeds 0, 1)" in text and "nu = 0.1 (seeds 0)" in text
+    assert "nu = 3.0 (seeds 0, 1)" in text and "nu = 0.1 (seeds 0)" in text
     rows = result["all"]["rules"]
     assert len(rows) == 5 + 2 * len(POOLED_THRESHOLDS)
     for row in rows:
@@ -120,7 +101,7 @@ def test_a_single_run_that_is_refuted_ends_with_status_1(folders, tmp_path, monk
 
 def test_a_run_counts_once(folders):
     run = open_run(folders[0])
-    with pytest.raises(InputError, match=r"a and .*a are the same settings and seed 0: name one"):
+    with pytest.raises(InputError, match=r"shadow and .*shadow are the same settings and seed 0: name one"):
         evidence([run, run])
 
 

@@ -5,10 +5,10 @@ from dataclasses import fields
 
 import pytest
 import torch
-import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.forks import side_by_side
 from training.estimators import Corrected, Interval, Sums, difference_of, first_order_of, trapezoid_of
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9, "equal_nan": True}
@@ -184,6 +184,6 @@ def test_processes_add_up():
     for t in range(4):
         whole.add(Sums.of(*sample(t, 5, 3)))
     with tempfile.TemporaryDirectory() as path:
-        torch.multiprocessing.spawn(_reduce, (path,), nprocs=2)
+        side_by_side(_reduce, (path,))
         for rank in range(2):
             close(Interval(**torch.load(f"{path}/{rank}.pt", weights_only=True)), whole)

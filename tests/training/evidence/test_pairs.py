@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from scipy import stats
 
-import training.experiments.validate
 from training.commands.evidence import pool_runs
-from training.engine.config import PruneSettings, RunConfig, TrackerSettings
 from training.errors import InputError
 from training.evidence.pairs import Ended, _on, open_ended, pairs
 
@@ -60,25 +59,9 @@ def test_a_prune_run_without_its_shadow_run_or_there_twice_is_refused():
         pairs(SHADOWS, [prune, prune])
 
 
-def test_real_runs_are_compared_by_the_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
-    shadow = RunConfig(
-        out=tmp_path / "shadow",
-        network="resnet8",
-        width=2,
-        nu=4.0,
-        epochs=5,
-        hold=20,
-        gate_lr=1.0,
-        ungated=False,
-        threads=1,
-        tracker=TrackerSettings(warmup=20, window=10, every=5),
-    )
-    prune = dataclasses.replace(
-        shadow, out=tmp_path / "prune", mode="prune", prune=PruneSettings(rule="half-plane, escape ≤ 0.5", every=5)
-    )
-    for config in (shadow, prune):
-        training.experiments.validate.validate(config)
+def test_real_runs_are_compared_by_the_command(digits_run, tmp_path, capsys):
+    for name in ("shadow", "prune"):
+        shutil.copytree(digits_run(name), tmp_path / name)
     out = tmp_path / "evidence.json"
     pool_runs([str(tmp_path / "prune"), str(tmp_path / "shadow"), "--out", str(out)])
     (row,) = json.loads(out.read_text())["pairs"]

@@ -1,50 +1,25 @@
 """The shadow run from end to end, on the real digits with a tiny network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-import training.experiments.validate
+from tests.support.digits_runs import ALONE, SHADOW
 from training.certificates.history import open_history
-from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
-from training.engine.config import RunConfig
 from training.engine.loop import evaluate
 from training.evidence.audit import audit
 from training.experiments.validate import validate
 from training.gating.gates import Gates
 from training.networks import ResNet
 
-TRACKER = TrackerSettings(warmup=20, window=20, every=5)
-
-
-def config(out, **changes):
-    """Three epochs of 44 steps; strong pressure and fast gates, so that gates die within them."""
-    chosen = {
-        "network": "resnet8",
-        "width": 2,
-        "nu": 3.0,
-        "alpha": 0.2,
-        "gate_lr": 2.0,
-        "epochs": 3,
-        "batch": 32,
-        "hold": 20,
-    }
-    return RunConfig(out=out, tracker=TRACKER, **(chosen | changes))
-
-
-def quick(config):
-    """The run without its figure, which `test_figures` draws."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
-        return validate(config)
-
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return quick(config(tmp_path_factory.mktemp("runs") / "run"))
+def run(digits_run):
+    return digits_run("shadow")
 
 
 def read(folder, name):
@@ -69,7 +44,7 @@ def test_every_file_is_there_and_readable(run):
         "table.json",
         "report.md",
     }
-    assert read(run, "config.json")["tracker"] == vars(TRACKER)
+    assert read(run, "config.json")["tracker"] == vars(SHADOW.tracker)
     assert read(run, "environment.json")["packages"]["torch"]
     assert "| half-plane |" in (run / "report.md").read_text()
 
@@ -130,9 +105,9 @@ def test_the_checkpoint_has_the_reported_accuracy_and_gates(run):
     assert (table["units_on"], table["layers_on"]) == (sum(on[:14]), sum(on[14:]))
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(run, tmp_path):
-    same = quick(config(tmp_path / "same", ungated=False))
-    other = quick(config(tmp_path / "other", ungated=False, seed=1))
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(run, digits_run, tmp_path):
+    same = validate(replace(ALONE, out=tmp_path / "same"), draw=False)
+    other = digits_run("seed1")
     first, again, third = (open_history(folder / "gates.zarr") for folder in (run, same, other))
     assert first.identical(again)
     assert not first.theta.equals(third.theta)

@@ -8,11 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from training.certificates.history import open_history
-from training.certificates.tracker import TrackerSettings
 from training.commands.report import write_page
-from training.engine.config import RunConfig
 from training.errors import InputError
-from training.experiments.validate import validate
 from training.reports.html import page, read_runs
 from training.reports.html.measures import compared
 
@@ -44,22 +41,15 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-@pytest.fixture(scope="module")
-def shadow(tmp_path_factory):
-    tracker = TrackerSettings(warmup=20, window=10, every=5)
-    small = {"network": "resnet8", "width": 2, "epochs": 2, "batch": 48, "nu": 3.0, "gate_lr": 2.0, "threads": 1}
-    return validate(RunConfig(out=tmp_path_factory.mktemp("runs") / "shadow", tracker=tracker, **small), draw=False)
+@pytest.fixture
+def run(digits_run, tmp_path):
+    return shutil.copytree(digits_run("shadow"), tmp_path / "run")
 
 
 @pytest.fixture
-def run(shadow, tmp_path):
-    return shutil.copytree(shadow, tmp_path / "run")
-
-
-@pytest.fixture
-def prune(shadow, tmp_path):
+def prune(digits_run, tmp_path):
     """The shadow run told as a prune run, with gates removed at a step."""
-    folder = shutil.copytree(shadow, tmp_path / "prune")
+    folder = shutil.copytree(digits_run("shadow"), tmp_path / "prune")
     result = json.loads((folder / "table.json").read_text())
     result["mode"] = "prune"
     result["gated"] |= {"units_left": result["gated"]["units_left"] - 2}

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import io
 import pickle
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +108,9 @@ def config(out, mode):
     )
 
 
+SELDOM = {"checkpoint_every": 600.0}
+
+
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
@@ -130,9 +135,15 @@ def same(a, b):
     return a == b
 
 
+@pytest.fixture(scope="module")
+def shadow(tmp_path_factory):
+    """A finished run that nothing stopped, with checkpoints at its end only; to be read, or copied and changed."""
+    return validate(replace(config(tmp_path_factory.mktemp("runs") / "whole", "shadow"), **SELDOM), draw=False)
+
+
 @pytest.mark.parametrize("mode", ["shadow", "prune"])
-def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, mode, monkeypatch):
-    whole = validate(config(tmp_path / "whole", mode))
+def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, mode, shadow, monkeypatch):
+    whole = shadow if mode == "shadow" else validate(replace(config(tmp_path / "whole", mode), **SELDOM))
     stops = iter([1, 33, 44, 50, 71, 88, 88 + 30])  # in steps done; 44 ends an epoch, 50 is a removal
     done, at = [0], [next(stops), 44]
     save, log = Journal.save, Journal.log
@@ -169,8 +180,8 @@ def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, mode, 
         assert len(gates["origin"]) < open_history(whole / "gates.zarr").sizes["gate"]
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
-    folder = validate(config(tmp_path / "run", "shadow"))
+def test_a_finished_run_is_left_as_it_is(tmp_path, shadow, capsys):
+    folder = shutil.copytree(shadow, tmp_path / "run")
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     resume(folder)
     now = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -178,8 +189,8 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
     assert "half-plane" in capsys.readouterr().out
 
 
-def test_a_run_of_other_settings_is_refused(tmp_path):
-    folder = validate(config(tmp_path / "run", "shadow"))
+def test_a_run_of_other_settings_is_refused(tmp_path, shadow):
+    folder = shutil.copytree(shadow, tmp_path / "run")
     path = folder / "config.json"
     path.write_text(path.read_text().replace('"width": 4', '"width": 5'))
     (folder / "table.json").unlink()

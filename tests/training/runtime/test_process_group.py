@@ -23,6 +23,7 @@ from torch import nn
 
 import training.experiments.validate
 import training.runtime.checkpoints
+from tests.support.forks import side_by_side
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
@@ -223,7 +224,7 @@ def two(tmp_path_factory):
         for free in sockets:
             free.bind(("127.0.0.1", 0))
         ports = [free.getsockname()[1] for free in sockets]
-    torch.multiprocessing.spawn(_rank, (str(folder), ports), nprocs=2)
+    side_by_side(_rank, (str(folder), ports))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

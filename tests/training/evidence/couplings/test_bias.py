@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import training.experiments.validate
-from training.certificates.tracker import TrackerSettings
-from training.engine.config import RunConfig
 from training.errors import InputError
 from training.evidence.couplings.bias import bias
 from training.evidence.couplings.readings import pooled_probes, readings, returns
 from training.evidence.couplings.result import main
 from training.evidence.runs import ShadowRun
-from training.experiments.validate import validate
 
 GATES = ["a.units[0]", "a.units[1]", "a.branch"]
 COUNT = 20
@@ -124,15 +120,12 @@ def test_a_history_without_the_columns_is_refused():
             function([old])
 
 
-def test_the_command_on_a_real_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
-    tracker = TrackerSettings(warmup=20, window=20, every=5, probe_every=2)
-    chosen = {"nu": 3.0, "alpha": 0.2, "gate_lr": 2.0, "epochs": 2, "batch": 32, "hold": 20, "ungated": False}
-    folder = validate(RunConfig(out=tmp_path / "run", network="resnet8", width=4, tracker=tracker, **chosen))
+def test_the_command_on_a_real_run(digits_run, tmp_path, capsys):
+    folder = digits_run("shadow")
     assert main([str(tmp_path / "out.json"), str(folder)]) == 0
     result = json.loads((tmp_path / "out.json").read_text())
     assert set(result) == {"runs", "bias", "readings", "returns"}
-    assert result["runs"][0]["steps"] == 88
+    assert result["runs"][0]["steps"] == 132
     assert {row["kind"] for row in result["bias"]} == {"units", "layers"}
     assert all(np.isfinite(row["first_order_bias"]) for row in result["bias"])
     assert sum(row["probed"] for row in result["returns"]) > 0

@@ -7,25 +7,14 @@ import numpy as np
 import pytest
 
 from training.certificates.fates import fates
-from training.certificates.tracker import TrackerSettings
-from training.engine.config import RunConfig
 from training.evidence.couplings.history import QUANTILES, coupling_history, main
 from training.evidence.measurements import acting, bound
 from training.evidence.runs import open_run
-from training.experiments.validate import validate
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "run"
-    tracker = TrackerSettings(warmup=10, window=10, every=5)
-    validate(
-        RunConfig(
-            out=out, network="resnet8", width=1, epochs=1, batch=64, ungated=False, tracker=tracker, gate_lr=2.0, hold=0
-        ),
-        draw=False,
-    )
-    return out
+def folder(digits_run):
+    return digits_run("shadow")
 
 
 def test_quartiles_are_those_of_the_gates_one_by_one(folder):
