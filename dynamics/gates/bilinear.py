@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import sympy as sp
 
-from dynamics.gates.gate import Gate
+from dynamics.gates.gate import ClosedFormGate
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
 from dynamics.numeric import Array, Operands, compile_expressions
 
@@ -72,7 +71,7 @@ def scaled_squared_height() -> sp.Expr:
 _squared_height = compile_expressions([EXCESS, SADDLE_ENERGY, LOG_RATIO, RATE], [scaled_squared_height()])
 
 
-class BilinearGate(Gate):
+class BilinearGate(ClosedFormGate):
     """A gate whose loss difference is bounded by a product of two norms.
 
     Certifies for every D with `D ≥ −η ρ_in ρ_out` and `⟨∇_{w_in}D, w_in⟩, ⟨∇_{w_out}D, w_out⟩ ≥ −η ρ_in ρ_out`.
@@ -88,27 +87,14 @@ class BilinearGate(Gate):
 
     system = BILINEAR
 
-    def margin(self, *state: Array) -> Array:
-        """Return θ − θ_sep(S), the signed distance to the separatrix measured along θ: negative = certified.
+    def _distance(self, given: Operands, eta: Array) -> tuple[Array, Array]:
+        """Return θ − θ_sep(S) and θ*."""
+        saddle_theta = given[DECAY.name] / eta
+        return given[THETA.name] - saddle_theta - _height(given, eta), saddle_theta
 
-        Where θ* > 1 every state is certified and the margin is at most 1 − θ*. It is −∞ for η = 0 with κ > 0, and
-        +∞ for κ = 0: without a price θ stops above zero when the weights have vanished.
-        """
-        given = self.checked_state(*state)
-        with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
-            return self._margin(given)
-
-    def _margin(self, given: Operands) -> Array:
-        xp, eta, cost = given.xp, given["coupling"], given["cost"]
-        pulled = eta > 0
-        safe = xp.where(pulled, eta, xp.ones_like(eta))
-        saddle_theta = given["decay"] / safe
-        height = _height(given, safe)
-        margin = given["theta"] - saddle_theta - height
-        above = 1 - saddle_theta
-        margin = xp.where((above < 0) & ~(margin < above), above, margin)  # also where the margin is ∞ − ∞
-        margin = xp.where(pulled, margin, xp.full_like(margin, -xp.inf))
-        return given.broadcast(xp.where(cost > 0, margin, xp.full_like(margin, xp.inf)))[0]
+    def _without_price(self, given: Operands, found: Array) -> Array:
+        """Return +∞: without a price θ stops above zero when the weights have vanished."""
+        return given.xp.full_like(found, given.xp.inf)
 
 
 def _height(given: Operands, eta: Array) -> Array:

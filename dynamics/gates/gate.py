@@ -16,7 +16,7 @@ import numpy as np
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, GateSystem
 from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
-__all__ = ["Gate"]
+__all__ = ["ClosedFormGate", "Gate"]
 
 
 class Gate(ABC):
@@ -133,6 +133,38 @@ class Gate(ABC):
             require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
         require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
         return given
+
+
+class ClosedFormGate(Gate):
+    """A gate whose separatrix through the saddle is known in closed form.
+
+    A concrete one says how far a state lies from that curve (`_distance`); the margin where the saddle is above the
+    strip, or where there is none, follows from the constants.
+    """
+
+    def margin(self, *state: Array) -> Array:
+        """Return θ − θ_sep, the signed distance to the separatrix measured along θ: negative = certified.
+
+        Where the saddle lies above the strip (θ* > 1) every state is certified, and the margin is at most 1 − θ*. It
+        is −∞ for η = 0 with κ > 0: nothing pulls.
+        """
+        given = self.checked_state(*state)
+        xp, eta = given.xp, given[COUPLING.name]
+        with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
+            pulled = eta > 0
+            found, saddle_theta = given.broadcast(*self._distance(given, xp.where(pulled, eta, xp.ones_like(eta))))
+            above = 1 - saddle_theta
+            found = xp.where((above < 0) & ~(found < above), above, found)  # also where it is ∞ − ∞
+            priced = xp.where(pulled, found, xp.full_like(found, -xp.inf))
+            return xp.where(given[COST.name] > 0, priced, self._without_price(given, found))
+
+    @abstractmethod
+    def _distance(self, given: Operands, eta: Array) -> tuple[Array, Array]:
+        """Return θ less the height of the curve, and θ*, where `eta` > 0 is the coupling."""
+
+    @abstractmethod
+    def _without_price(self, given: Operands, found: Array) -> Array:
+        """Return the margin for κ = 0, where `found` is the one with a pull."""
 
 
 @functools.cache

@@ -10,11 +10,10 @@ s = (λ − √(λ² + 4rη²)) / (2η) < 0. One case is left out there: where �
 
 from __future__ import annotations
 
-import numpy as np
 import sympy as sp
 
-from dynamics.gates.gate import Gate
-from dynamics.gates.ode import COUPLING, DECAY, RATE, THETA, GateSystem
+from dynamics.gates.gate import ClosedFormGate
+from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
 from dynamics.numeric import Array, Operands, compile_expressions
 
 __all__ = ["LINEAR", "RHO", "LinearGate", "scaled_margin", "separatrix_slope"]
@@ -45,7 +44,7 @@ def scaled_margin() -> sp.Expr:
 _margin = compile_expressions([RHO, THETA, RATIO, SADDLE_RHO, RATE], [scaled_margin()])
 
 
-class LinearGate(Gate):
+class LinearGate(ClosedFormGate):
     """A gate whose loss difference is bounded by a linear pull.
 
     Certifies for every D with `D ≥ −ηρ` and `⟨∇D, w⟩ ≥ −ηρ`, ρ = ‖w‖; no larger region can be certified from
@@ -63,27 +62,16 @@ class LinearGate(Gate):
 
     system = LINEAR
 
-    def margin(self, *state: Array) -> Array:
-        """Return φ(ρ, θ), the signed distance to the separatrix measured along θ: negative = certified.
-
-        Where the saddle lies above the strip (θ* > 1) every state is certified; the margin there is the smaller
-        of φ and 1 − θ*. It is −∞ for η = 0 with κ > 0: nothing pulls.
-        """
-        given = self.checked_state(*state)
-        with np.errstate(all="ignore"):  # extreme constants overflow to the infinity that is meant
-            return self._margin(given)
-
-    def _margin(self, given: Operands) -> Array:
-        xp, eta, cost = given.xp, given["coupling"], given["cost"]
-        pulled = eta > 0
-        safe = xp.where(pulled, eta, xp.ones_like(eta))
-        ratio, saddle_rho = given["decay"] / safe, cost / safe
+    def _distance(self, given: Operands, eta: Array) -> tuple[Array, Array]:
+        """Return φ and θ*."""
+        ratio, saddle_rho = given[DECAY.name] / eta, given[COST.name] / eta
         given.values |= {RATIO.name: ratio, SADDLE_RHO.name: saddle_rho}
         (phi,) = _margin(given)
-        above = 1 - ratio * saddle_rho  # 1 − θ*
-        phi = xp.where(above < 0, xp.minimum(phi, given.broadcast(above)[0]), phi)
-        unpulled = xp.where(cost > 0, xp.full_like(phi, -xp.inf), given["theta"])
-        return xp.where(pulled, phi, unpulled)
+        return phi, ratio * saddle_rho
+
+    def _without_price(self, given: Operands, found: Array) -> Array:
+        """Return φ, which is θ where nothing pulls."""
+        return given.xp.where(given[COUPLING.name] > 0, found, given[THETA.name])
 
     def in_box(self, *state: Array) -> Array:
         """Return whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
