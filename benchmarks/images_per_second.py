@@ -86,6 +86,8 @@ class Trainer:
             self.method.before_step(len(pictures))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
             losses = F.cross_entropy(self.forward(pictures), labels, reduction="none")
+        if self.method is not None:
+            self.method.after_forward(losses)
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         if self.method is not None:

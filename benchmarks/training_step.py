@@ -79,6 +79,8 @@ class Step:
         if self.gated:
             self.method.before_step(len(pictures))
         losses = F.cross_entropy(self.forward(pictures), labels, reduction="none")
+        if self.gated:
+            self.method.after_forward(losses)
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         self.losses = losses.detach()

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from training.certificates.constants import Constants
 from training.certificates.record import Record
 from training.certificates.tracker import Tracker, TrackerSettings
 from training.engine.optimizer import cosine
@@ -25,7 +26,7 @@ def tracked(seed, factor, records=8, every=2):
     torch.manual_seed(seed)
     gates = Gates(ResNet(8, 1, channels=1), 0.9)
     settings = TrackerSettings(window=2 * every, every=every, factor=factor)
-    tracker = Tracker(gates, settings, decay=DECAY, rate=RATE, step=STEP)
+    tracker = Tracker(gates, settings)
     cost = torch.tensor(draw.random(len(gates.theta)) * COST + 1e-4)
     cost[0] = 0.0
     found = []
@@ -35,7 +36,8 @@ def tracked(seed, factor, records=8, every=2):
             gates.theta.copy_(torch.tensor(theta))
             for branch in gates.residual:
                 branch.norm.weight.copy_(torch.tensor(draw.normal(size=tuple(branch.norm.weight.shape))))
-        record = tracker.observe(_batch(gates, draw), cost, factor=cosine(step, records * every))
+        now = Constants(DECAY, RATE, STEP * cosine(step, records * every))
+        record = tracker.observe(_batch(gates, draw), cost, lambda now=now: now)
         if record is not None:
             found.append(record)
     names = [field.name for field in dataclasses.fields(Record) if field.name != "step"]

@@ -14,6 +14,7 @@ certificate of its own. But where the branch is certified, its units are certifi
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from training.certificates.constants import Constants
 from training.certificates.couplings import KINDS, Kind, couplings, measured
 from training.certificates.noise_bound import escape_bound
 from training.certificates.record import Record
@@ -80,18 +82,14 @@ class Tracker:
     Args:
         gates: the gates to watch.
         settings: see `TrackerSettings`.
-        decay: λ, weight decay.
-        rate: r, from `training.engine.optimizer.gate_rate`.
-        step: h, the weights' effective step at their full learning rate.
 
     Attributes:
         step: steps taken in.
         interval, gradients, probes: what the interval under way has shown.
     """
 
-    def __init__(self, gates: Gates, settings: TrackerSettings, *, decay: float, rate: float, step: float) -> None:
-        self.gates, self.settings, self.decay, self.rate = gates, settings, decay, rate
-        self._full_step = step
+    def __init__(self, gates: Gates, settings: TrackerSettings) -> None:
+        self.gates, self.settings = gates, settings
         length = -(-settings.window // settings.every)
         self._couplings: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=length)
         self._parent = gates.parent.cpu().numpy()  # the gate of the branch that each gate lies in, −1 for none
@@ -155,16 +153,20 @@ class Tracker:
         self.probes = ProbeSums(**{name: value.to(device) for name, value in state["probes"].items()})
 
     def observe(
-        self, sums: Sums, cost: Float[Tensor, " gate"], batch: int | None = None, factor: float = 1.0
+        self,
+        sums: Sums,
+        cost: Float[Tensor, " gate"],
+        constants: Callable[[], Constants],
+        batch: int | None = None,
     ) -> Record | None:
         """Take in one step before it is made, after its backward pass; every `every` steps return a record.
 
         Args:
             sums: of the batch; for units over the samples with their branch on (`Gates.informative`).
             cost: κ.
+            constants: reads λ, r and h where the optimizer has them; called for every record.
             batch: samples, of all processes together, over which the loss was averaged whose gradients stand in
                 `.grad`; by default as many as masks were sampled here.
-            factor: of the learning rates' schedule, in [0, 1].
         """
         self.interval.add(sums)
         if batch is None:
@@ -174,11 +176,11 @@ class Tracker:
         self.step += 1
         if self._count < self.settings.every:
             return None
-        record = self._record(cost.double().cpu().numpy(), factor)
+        record = self._record(cost.double().cpu().numpy(), constants())
         self._clear()
         return record
 
-    def _record(self, cost: np.ndarray, factor: float) -> Record:
+    def _record(self, cost: np.ndarray, now: Constants) -> Record:
         theta = self.gates.theta.detach().double().cpu().numpy()
         rho_in, rho = (norm.double().cpu().numpy() for norm in self.gates.weight_norms())
         columns = self._columns() | {"rho": rho, "rho_in": rho_in}
@@ -189,17 +191,17 @@ class Tracker:
         is_branch = self.gates.is_branch.cpu().numpy()
         state = {"cost": cost, "rho_in": rho_in, "rho": rho, "theta": theta, "is_branch": is_branch}
         bounds = {"coupling": coupling, "coupling_bilinear": bilinear}
-        own = own_certificates(decay=self.decay, rate=self.rate, **bounds, **state)
+        own = own_certificates(decay=now.decay, rate=now.rate, **bounds, **state)
         escape = escape_bound(
-            decay=self.decay,
-            rate=self.rate,
+            decay=now.decay,
+            rate=now.rate,
             coupling=coupling,
             cost=cost,
             rho=rho,
             theta=theta,
             error=columns["error"],
             every=self.settings.every,
-            step=self._full_step * factor,
+            step=now.step,
             parent=self._parent,
         )
         certificates = certify(own, self._parent, cost)._asdict() | {"escape": escape}

@@ -5,12 +5,12 @@ from training.engine.callbacks import Callback
 from training.engine.config import PRESETS, PruneSettings, RunConfig, preset
 from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
-from training.engine.live_view import LiveView
 from training.engine.loop import Training, evaluate
 from training.engine.method import Method, NoPruning, RunContext
 from training.engine.optimizer import ProjectedSGD, weight_optimizer
 from training.engine.position import Trained
 from training.engine.pruning_method import PruningMethod
+from training.engine.view.live_view import LiveView
 
 __all__ = [
     "PRESETS",

@@ -11,6 +11,7 @@ else.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from torch import Tensor
 from training.certificates.record import Record
 from training.certificates.rules import removable
 from training.certificates.tracker import Tracker
+from training.engine.loss_watch import LossWatch
 from training.engine.method import RunContext
-from training.engine.optimizer import ProjectedSGD, effective_step, gate_rate
+from training.engine.optimizer import ProjectedSGD, check_optimizer, read_constants
 from training.engine.pruning_method import PruningMethod
 from training.errors import InputError
 from training.estimators import Sums, estimator
@@ -52,10 +54,10 @@ class GateLearner(PruningMethod):
 
     def __init__(self, context: RunContext) -> None:
         super().__init__(context, context.config.theta_start)
-        config, optimizer = self.config, self.optimizer
-        rate = gate_rate(optimizer, config.gate_lr)
-        step = effective_step(config.lr, config.momentum)
-        self.tracker = Tracker(self.gates, config.tracker, decay=config.decay, rate=rate, step=step)
+        config = self.config
+        check_optimizer(self.optimizer, self.network)
+        self.tracker = Tracker(self.gates, config.tracker)
+        self._watch = LossWatch()
         self._estimator = estimator(config.estimator, self.gates.is_branch.to(config.device))
         self._rho = self._norms()
         self._descent = ProjectedSGD(self.gates.theta, config.gate_lr)
@@ -66,6 +68,15 @@ class GateLearner(PruningMethod):
     def before_step(self, batch: int) -> None:
         """Draw the masks of a step, for a batch of all processes."""
         self.gates.sample(batch, self._masks, self.ranks.share)
+
+    def after_forward(self, losses: Tensor) -> None:
+        """Watch the losses, so that a backward pass of anything but their mean is refused.
+
+        Raises:
+            InputError: for losses that are not one a sample.
+        """
+        assert self.gates.sampled is not None  # drawn by `before_step`
+        self._watch.attach(losses, len(self.gates.sampled))
 
     def after_backward(
         self,
@@ -86,8 +97,9 @@ class GateLearner(PruningMethod):
             A record of all gates there were at first, at the end of each of the tracker's intervals.
 
         Raises:
-            InputError: if the loss has diverged.
+            InputError: if the loss has diverged, was not the mean of the losses, or the optimizer is not covered.
         """
+        self._watch.check(values=step % self.config.tracker.every == 0)
         cost = self.costs()
         masks, gradients, losses = seen = self._whole_batch(losses)
         sums = Sums.of(masks, gradients, losses, self.gates.informative(masks))
@@ -98,8 +110,11 @@ class GateLearner(PruningMethod):
         every = self.config.tracker.probe_every if self.config.mode == "shadow" else 0
         if forward is not None and every and step % every == 0:
             probe(self.network, self.gates, *seen, forward, self.tracker.probes, self._probes, self.ranks)
-        record = self._record = self.tracker.observe(sums, cost, len(losses), factor)
-        self._descent.lr = self.config.gate_lr * factor if step >= self.config.hold else 0.0
+        gate_lr = self.config.gate_lr * factor
+        record = self._record = self.tracker.observe(
+            sums, cost, partial(read_constants, self.optimizer, gate_lr), len(losses)
+        )
+        self._descent.lr = gate_lr if step >= self.config.hold else 0.0
         try:
             self._descent.step(difference + cost)  # a held step too: it looks at every value
         except FloatingPointError:

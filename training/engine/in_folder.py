@@ -7,9 +7,9 @@ from typing import Any
 
 from training.engine.callbacks import CallbackList
 from training.engine.journal import Journal
-from training.engine.live_view import LiveView
 from training.engine.loop import Training
 from training.engine.position import Trained
+from training.engine.view.live_view import LiveView
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder
 

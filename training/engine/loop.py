@@ -138,6 +138,7 @@ class Training:
         # 2. Forward and backward.
         forward = partial(self._losses, images, labels)
         losses = forward()
+        self.method.after_forward(losses)
         loss = self._backward(losses)
         # 3. The method reads the gradients, and may change them.
         record = self.method.after_backward(losses.detach(), self.at.step, factor, forward)

@@ -4,6 +4,7 @@ In every step the loop calls these hooks of the run's method, in this order:
 
     lr_factor(step, steps)      share of the learning rate that this step has
     before_step(batch)          before the forward pass: set masks at the gate sites
+    after_forward(losses)       before the backward pass: see the losses with their graph
     after_backward(losses, …)   after the backward pass, before the weights move: score, learn, change gradients
     after_step()                after the weights moved: hold them to a constraint
     select_removals(step)       between two steps: which gates leave the network for good; None: none
@@ -96,6 +97,13 @@ class Method:
 
         Args:
             batch: samples, of all processes together.
+        """
+
+    def after_forward(self, losses: Tensor) -> None:
+        """See the losses of a step with their graph, before the backward pass of their mean.
+
+        Args:
+            losses: of this process's samples.
         """
 
     def after_backward(

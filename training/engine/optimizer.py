@@ -15,9 +15,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from training.certificates.constants import Constants
 from training.errors import InputError
 
-__all__ = ["ProjectedSGD", "cosine", "effective_step", "gate_rate", "rate_of", "weight_optimizer"]
+__all__ = [
+    "ProjectedSGD",
+    "check_optimizer",
+    "cosine",
+    "effective_step",
+    "rate_of",
+    "read_constants",
+    "weight_optimizer",
+]
 
 
 def weight_optimizer(
@@ -40,12 +49,42 @@ def weight_optimizer(
     return torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
 
 
-def gate_rate(optimizer: torch.optim.Optimizer, gate_lr: float) -> float:
-    """Return r, the ratio of the gates' learning rate to the weights' effective one.
+def check_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module) -> None:
+    """Refuse an optimizer that the theory does not cover, or that does not move every weight of the network.
+
+    Args:
+        optimizer: of the weights.
+        network: whose gates are learned.
 
     Raises:
-        InputError: if the optimizer is not plain momentum SGD with one setting for all parameters.
+        InputError: if the optimizer is not plain momentum SGD with one setting for all parameters, or lacks some.
     """
+    _settings(optimizer)
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    missing = [name for name, parameter in network.named_parameters() if id(parameter) not in held]
+    if missing:
+        raise InputError(f"optimizer must have all weights of the network; without {', '.join(missing[:3])}")
+
+
+def read_constants(optimizer: torch.optim.Optimizer, gate_lr: float) -> Constants:
+    """Return λ, r and h as the optimizer has them now.
+
+    Args:
+        optimizer: of the weights; its learning rate may follow a schedule.
+        gate_lr: the gates' learning rate at the same moment, > 0.
+
+    Raises:
+        InputError: if the optimizer is not plain momentum SGD with one setting for all parameters, or its learning rate
+            is 0, where the ODE's clock stands still.
+    """
+    lr, momentum, decay = _settings(optimizer)
+    if not 0 < lr < math.inf:
+        raise InputError(f"lr of the optimizer must be > 0 and finite when couplings are judged; got {lr}")
+    return Constants(decay=decay, rate=rate_of(gate_lr, lr=lr, momentum=momentum), step=effective_step(lr, momentum))
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> tuple[float, float, float]:
+    """Return learning rate, momentum and decay."""
     if type(optimizer) is not torch.optim.SGD:
         raise InputError(f"optimizer {type(optimizer).__name__} is not covered by the theory: use torch.optim.SGD")
     settings = {
@@ -54,10 +93,10 @@ def gate_rate(optimizer: torch.optim.Optimizer, gate_lr: float) -> float:
     }
     if len(settings) != 1:
         raise InputError("the theory needs one learning rate, momentum and decay for all parameters")
-    lr, momentum, _, dampening, nesterov, maximize = settings.pop()
+    lr, momentum, decay, dampening, nesterov, maximize = settings.pop()
     if dampening or nesterov or maximize:
         raise InputError("SGD with dampening, nesterov or maximize is not covered by the theory")
-    return rate_of(gate_lr, lr=lr, momentum=momentum)
+    return float(lr), float(momentum), float(decay)
 
 
 def rate_of(gate_lr: float, *, lr: float, momentum: float) -> float:

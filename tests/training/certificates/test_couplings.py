@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.certificates.constants import Constants
 from training.certificates.couplings import KINDS, bounds, couplings
 from training.certificates.tracker import Tracker, TrackerSettings
 from training.errors import InputError
@@ -65,7 +66,7 @@ def test_stored_columns_give_again_what_every_tracker_used():
     gates.theta.data[2] = 0.0
     images, labels = torch.randn(48, 1, 8, 8).double(), torch.randint(3, (48,))
     settings = {kind: TrackerSettings(window=12, every=4, factor=1.5, coupling=kind, z=0.7) for kind in KINDS}
-    trackers = {kind: Tracker(gates, chosen, decay=5e-4, rate=0.5, step=1.0) for kind, chosen in settings.items()}
+    trackers = {kind: Tracker(gates, chosen) for kind, chosen in settings.items()}
     records = {kind: [] for kind in KINDS}
     for _ in range(24):
         masks = gates.sample(48)
@@ -74,7 +75,9 @@ def test_stored_columns_give_again_what_every_tracker_used():
         losses.mean().backward()
         for kind, tracker in trackers.items():
             sums = Sums.of(masks.detach(), masks.grad, losses.detach(), gates.informative())
-            record = tracker.observe(sums, torch.full_like(gates.theta.detach(), 0.01))
+            record = tracker.observe(
+                sums, torch.full_like(gates.theta.detach(), 0.01), lambda: Constants(5e-4, 0.5, 1.0)
+            )
             if record is not None:
                 records[kind].append(record)
         with torch.no_grad():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import training.certificates.regions
 from dynamics import BilinearGate, LinearGate
+from training.certificates.constants import Constants
 from training.certificates.tracker import Tracker, TrackerSettings
 from training.errors import InputError
 from training.estimators import LEAST_SAMPLES, Interval, Sums
@@ -17,6 +18,10 @@ from training.gating.gates import Gates
 from training.networks import ResNet
 
 DECAY, RATE, COST = 0.01, 0.5, 0.02
+
+
+def constants():
+    return Constants(decay=DECAY, rate=RATE, step=1.0)
 
 
 def gated(start=0.9):
@@ -52,7 +57,7 @@ def shown(gates, draw, slope=None):
 def run(settings, steps, seed=0, prepare=move):
     """Random batches for some steps; returns the tracker's records, and what was shown to it step by step."""
     draw, gates = np.random.default_rng(seed), gated()
-    tracker = Tracker(gates, settings, decay=DECAY, rate=RATE, step=1.0)
+    tracker = Tracker(gates, settings)
     cost = torch.tensor(draw.random(len(gates.theta)) * COST)
     records, seen = [], []
     for _ in range(steps):
@@ -60,7 +65,7 @@ def run(settings, steps, seed=0, prepare=move):
         batch = shown(gates, draw)
         norms = [norm.double().numpy() for norm in gates.weight_norms()]
         seen.append((batch, gates.theta.detach().double().numpy().copy(), *norms))
-        record = tracker.observe(Sums.of(*batch), cost)
+        record = tracker.observe(Sums.of(*batch), cost, constants)
         if record is not None:
             records.append(record)
     return gates, cost.numpy(), records, seen
@@ -133,12 +138,12 @@ def test_records_are_those_of_a_tracker_that_keeps_everything(every, more, facto
 def test_the_window_forgets():
     """One strong pull counts for exactly `window` steps."""
     gates = gated()
-    tracker = Tracker(gates, TrackerSettings(window=6, every=2, factor=2.0), decay=DECAY, rate=RATE, step=1.0)
+    tracker = Tracker(gates, TrackerSettings(window=6, every=2, factor=2.0))
     cost = torch.full((len(gates.theta),), COST)
     couplings, draw, every = [], np.random.default_rng(0), np.ones(len(cost))
     for step in range(12):
         gates.theta.data.fill_(0.5)
-        record = tracker.observe(Sums.of(*shown(gates, draw, every * (-8.0 if step < 2 else -1.0))), cost)
+        record = tracker.observe(Sums.of(*shown(gates, draw, every * (-8.0 if step < 2 else -1.0))), cost, constants)
         if record:
             couplings.append(record.coupling * record.rho / 2.0)
     branch = gates.units
@@ -151,10 +156,12 @@ def test_a_unit_s_coupling_is_given_that_its_branch_is_on(share):
     gates, draw = gated(), np.random.default_rng(1)
     gates.theta.data.fill_(0.5)
     gates.theta.data[gates.units :] = share
-    tracker = Tracker(gates, TrackerSettings(window=8, every=8, factor=1.0), decay=DECAY, rate=RATE, step=1.0)
+    tracker = Tracker(gates, TrackerSettings(window=8, every=8, factor=1.0))
     for _ in range(8):
         masks, slopes, losses, informative = shown(gates, draw, np.full(len(gates.theta), -0.3))
-        record = tracker.observe(Sums.of(masks, slopes * informative, losses, informative), torch.full((10,), COST))
+        record = tracker.observe(
+            Sums.of(masks, slopes * informative, losses, informative), torch.full((10,), COST), constants
+        )
     np.testing.assert_allclose(record.pull[: gates.units], 0.3, rtol=1e-9)
     np.testing.assert_allclose((record.coupling * record.rho)[: gates.units], 0.3, rtol=1e-5)
 
@@ -165,9 +172,9 @@ def test_without_samples_at_zero_nothing_is_certified(theta, known):
     gates, draw = gated(), np.random.default_rng(1)
     gates.theta.data.fill_(theta)
     gates.theta.data[: gates.units] = 0.5
-    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE, step=1.0)
+    tracker = Tracker(gates, TrackerSettings(window=2, every=2))
     for _ in range(2):
-        record = tracker.observe(Sums.of(*shown(gates, draw, np.full(10, 1e-3))), torch.full((10,), COST))
+        record = tracker.observe(Sums.of(*shown(gates, draw, np.full(10, 1e-3))), torch.full((10,), COST), constants)
     layers = slice(gates.units, None)
     assert (record.pull[layers] == (0.0 if known else math.inf)).all()
     assert (record.margin[layers] < 0).all() == known
@@ -182,10 +189,12 @@ def shut(gates, theta_units=0.0, theta_branches=0.0):
 def test_units_of_a_branch_that_never_ran_have_no_certificate_of_their_own():
     gates = gated()
     shut(gates, 0.01, 0.0)
-    tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE, step=1.0)
+    tracker = Tracker(gates, TrackerSettings(window=1, every=1))
     slope = np.zeros(len(gates.theta))
     slope[gates.units :] = -50.0  # the branches pull hard: not certified
-    record = tracker.observe(Sums.of(*shown(gates, np.random.default_rng(0), slope)), torch.full((10,), COST))
+    record = tracker.observe(
+        Sums.of(*shown(gates, np.random.default_rng(0), slope)), torch.full((10,), COST), constants
+    )
     units = slice(gates.units)
     assert np.isinf(record.coupling[units]).all() and np.isinf(record.coupling_bilinear[units]).all()
     assert (record.margin >= 0).all() and not record.in_box.any()
@@ -196,11 +205,11 @@ def test_units_of_a_branch_that_never_ran_have_no_certificate_of_their_own():
 def test_a_certified_branch_certifies_its_units_and_no_others(branch):
     gates = gated()
     shut(gates, 1.0, 0.5)
-    tracker = Tracker(gates, TrackerSettings(window=2, every=2), decay=DECAY, rate=RATE, step=1.0)
+    tracker = Tracker(gates, TrackerSettings(window=2, every=2))
     slope, draw = np.full(len(gates.theta), -50.0), np.random.default_rng(0)
     slope[gates.units + branch] = 0.0  # nothing pulls it
     for _ in range(2):
-        record = tracker.observe(Sums.of(*shown(gates, draw, slope)), torch.full((10,), COST))
+        record = tracker.observe(Sums.of(*shown(gates, draw, slope)), torch.full((10,), COST), constants)
     expected = [at == branch for at in (0, 1, 1, 2, 2, 2, 2, 0, 1, 2)]
     assert (record.margin < 0).tolist() == expected
     assert record.in_box.tolist() == expected
@@ -213,9 +222,9 @@ def test_weights_of_exactly_zero_certify_nothing():
     with torch.no_grad():
         gates.residual[0].norm.weight.zero_()
         gates.groups[1].consumer.weight[:, 0] = 0
-    tracker = Tracker(gates, TrackerSettings(window=1, every=1), decay=DECAY, rate=RATE, step=1.0)
+    tracker = Tracker(gates, TrackerSettings(window=1, every=1))
     batch = shown(gates, np.random.default_rng(0), np.full(10, -1.0))
-    record = tracker.observe(Sums.of(*batch), torch.full((10,), COST))
+    record = tracker.observe(Sums.of(*batch), torch.full((10,), COST), constants)
     for gate in (gates.units, 1):
         assert record.rho[gate] == 0 and np.isinf(record.coupling[gate]) and record.margin[gate] >= 0
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from training.certificates.constants import Constants
 from training.certificates.history import History, open_history
 from training.certificates.tracker import Tracker, TrackerSettings
 from training.errors import InputError
@@ -33,7 +34,7 @@ class Watched:
         self.network = KINDS[kind]().double()
         self.gates = Gates(self.network).double()
         self.gates.theta.data.uniform_(0.2, 1)
-        self.tracker = Tracker(self.gates, SETTINGS, decay=5e-4, rate=0.5, step=1.0)
+        self.tracker = Tracker(self.gates, SETTINGS)
         self.images, self.labels = torch.randn(BATCH, 1, 8, 8).double(), torch.randint(3, (BATCH,))
 
     def observe(self, masks):
@@ -43,7 +44,9 @@ class Watched:
         losses = F.cross_entropy(self.network(self.images), self.labels, reduction="none")
         losses.mean().backward()
         sums = Sums.of(masks.detach(), masks.grad, losses.detach(), self.gates.informative())
-        return self.tracker.observe(sums, torch.full_like(self.gates.theta.detach(), 0.01))
+        return self.tracker.observe(
+            sums, torch.full_like(self.gates.theta.detach(), 0.01), lambda: Constants(5e-4, 0.5, 1.0)
+        )
 
 
 @pytest.mark.parametrize("steps", [8, 10])  # at a record, and in the middle of an interval

@@ -19,10 +19,10 @@ def test_each_step_follows_the_rule(monkeypatch):
     config = RunConfig(network="resnet8", width=2, epochs=1, batch=240, estimator="first-order", **chosen)
     torch.manual_seed(0)
     training = Training(config, ResNet(8, 2, channels=1), load_digits(), GateLearner)
-    learner, seen, moved = training.method, [], []
+    learner, seen, moved, clocks = training.method, [], [], []
     gates, observe, step = learner.gates, learner.tracker.observe, learner._descent.step
 
-    def watched(sums, cost, batch, factor):
+    def watched(sums, cost, constants, batch):
         difference = gates.difference()
         torch.testing.assert_close(
             Sums.of(gates.sampled, gates.sampled.grad, torch.zeros(240)).slope.sum(0) / 240, difference.double()
@@ -30,7 +30,8 @@ def test_each_step_follows_the_rule(monkeypatch):
         expected = learner.full.costs(gates.theta.detach(), config.nu, config.alpha, config.beta)
         torch.testing.assert_close(cost, expected)
         seen.append((difference + cost, gates.theta.detach().clone(), training.optimizer.param_groups[0]["lr"]))
-        return observe(sums, cost, batch, factor)
+        clocks.append(constants())
+        return observe(sums, cost, constants, batch)
 
     def stepped(slope):
         moved.append((learner._descent.lr, slope))
@@ -39,9 +40,10 @@ def test_each_step_follows_the_rule(monkeypatch):
     monkeypatch.setattr(learner.tracker, "observe", watched)
     monkeypatch.setattr(learner._descent, "step", stepped)
     trained = training.run(Progress("test", 5), Callback())
-    assert trained.steps == 5 and learner.tracker.decay == config.decay
+    assert trained.steps == 5
+    np.testing.assert_allclose([now.rate for now in clocks], 0.4 * (1 - 0.9) / 0.1)
+    assert {now.decay for now in clocks} == {config.decay}
     assert trained.flops == trained.flops_full == 6 * learner.full.total_macs * 240 * 5
-    np.testing.assert_allclose(learner.tracker.rate, 0.4 * (1 - 0.9) / 0.1)
     np.testing.assert_allclose([lr for _, _, lr in seen], [0.1 * cosine(k, 5) for k in range(5)])
     rates = [0.4 * cosine(k, 5) if k >= 2 else 0.0 for k in range(5)]  # held for two steps
     np.testing.assert_allclose([lr for lr, _ in moved], rates)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from training.engine.optimizer import ProjectedSGD, cosine, gate_rate, weight_optimizer
+from training.certificates.constants import Constants
+from training.engine.optimizer import ProjectedSGD, check_optimizer, cosine, read_constants, weight_optimizer
 from training.errors import InputError
 
 unit = st.floats(0, 1, width=32)
@@ -23,7 +24,9 @@ def layer():
 @given(st.floats(1e-4, 10), st.floats(0, 0.99), st.floats(1e-4, 10))
 def test_rate_is_the_ratio_of_the_clocks(lr, momentum, gate_lr):
     optimizer = weight_optimizer("sgd", layer(), lr=lr, momentum=momentum, decay=5e-4)
-    assert gate_rate(optimizer, gate_lr) == pytest.approx(gate_lr * (1 - momentum) / lr)
+    now = read_constants(optimizer, gate_lr)
+    assert now.rate == pytest.approx(gate_lr * (1 - momentum) / lr)
+    assert (now.decay, now.step) == (5e-4, pytest.approx(lr / (1 - momentum)))
 
 
 def test_the_rate_is_the_one_seen_in_the_steps():
@@ -32,7 +35,7 @@ def test_the_rate_is_the_one_seen_in_the_steps():
     optimizer = weight_optimizer("sgd", net, lr=1e-3, momentum=0.9, decay=0.0)
     theta = nn.Parameter(torch.tensor([0.9]))
     gate = ProjectedSGD(theta, 0.02)
-    rate = gate_rate(optimizer, 0.02)
+    rate = read_constants(optimizer, 0.02).rate
     for _ in range(300):
         net.weight.grad = torch.ones(1, 1)
         before = net.weight.item()
@@ -58,14 +61,40 @@ def test_the_rate_is_the_one_seen_in_the_steps():
 )
 def test_optimizers_outside_the_theory_are_refused(make):
     with pytest.raises(InputError, match="theory") as caught:
-        gate_rate(make(layer()), 0.5)
+        check_optimizer(make(layer()), layer())
     assert "\n" not in str(caught.value)
 
 
 def test_two_groups_of_equal_settings_are_one():
     net = layer()
     optimizer = torch.optim.SGD([{"params": [net.weight]}, {"params": [net.bias]}], lr=0.1, momentum=0.5)
-    assert gate_rate(optimizer, 0.2) == pytest.approx(1.0)
+    assert read_constants(optimizer, 0.2).rate == pytest.approx(1.0)
+
+
+def test_the_constants_are_those_of_the_moment():
+    net = layer()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10)
+    with pytest.raises(InputError, match=r"lr of the optimizer must be > 0 and finite .*; got 0"):
+        read_constants(optimizer, 0.5)
+    optimizer.step()
+    schedule.step()
+    now = read_constants(optimizer, 0.5)
+    assert (now.decay, now.rate, now.step) == (0.0, pytest.approx(0.5 * 0.1 / 0.01), pytest.approx(0.1))
+
+
+def test_a_weight_that_the_optimizer_does_not_move_is_named():
+    net = nn.Sequential(layer(), layer())
+    with pytest.raises(InputError, match=r"must have all weights of the network; without 0\.weight, 0\.bias"):
+        check_optimizer(torch.optim.SGD(net[1].parameters(), lr=0.1), net)
+
+
+@pytest.mark.parametrize(
+    "numbers", [(-1.0, 1.0, 1.0), (0.0, 0.0, 1.0), (0.0, 1.0, -1.0), (math.nan, 1.0, 1.0), (0.0, math.inf, 1.0)]
+)
+def test_constants_out_of_range_are_refused(numbers):
+    with pytest.raises(InputError, match=r"must be .*; got"):
+        Constants(*numbers)
 
 
 def test_other_names_are_refused():

@@ -23,16 +23,16 @@ from training.certificates.fates import DEAD
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
 from training.data.data_sets import load_digits
-from training.engine.block_counts import Blocks, State, states
-from training.engine.block_table import block_table
 from training.engine.build import network_of
 from training.engine.callbacks import Callback, CallbackList
 from training.engine.config import PruneSettings, RunConfig
 from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
-from training.engine.live_view import LiveView
 from training.engine.loop import Training
 from training.engine.method import NoPruning
+from training.engine.view.block_counts import Blocks, State, states
+from training.engine.view.block_table import block_table
+from training.engine.view.live_view import LiveView
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder
 

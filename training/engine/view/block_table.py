@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from rich.text import Text
 
-from training.engine.block_counts import BlockCounts, Blocks, State
+from training.engine.view.block_counts import BlockCounts, Blocks, State
 
 __all__ = ["block_table"]
 

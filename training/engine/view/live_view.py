@@ -17,10 +17,10 @@ from rich.text import Text
 
 from training.certificates.record import Record
 from training.certificates.rules import removable, rule
-from training.engine.block_counts import Blocks, State, states
-from training.engine.block_table import block_table
 from training.engine.callbacks import Callback, TrainingRun
 from training.engine.config import PruneSettings, RunConfig
+from training.engine.view.block_counts import Blocks, State, states
+from training.engine.view.block_table import block_table
 
 __all__ = ["LiveView"]
 
