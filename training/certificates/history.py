@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -18,13 +18,22 @@ import zarr
 from training.certificates.record import Record
 from training.errors import InputError
 
-__all__ = ["History", "open_history"]
+__all__ = ["History", "open_history", "sound_history"]
 
 _UNWRITTEN = -1
 _CHUNK = 64  # records a chunk; an append rewrites only the last one
 
 #: Two names on the disk are older than those in the code: stores of earlier versions stay readable.
 _ON_DISK = {"is_branch": "is_layer", "parent": "holder"}
+
+#: The format of stores that are opened: those of version 2 may name codecs that run code, pickle's among them.
+_FORMAT: Literal[3] = 3
+
+#: Columns in which a gate that is in the network always has a number (it may be infinite): of all gates, of units.
+_OF_ALL = ("rho", "cost", "coupling", "margin")
+_OF_UNITS = ("rho_in", "coupling_bilinear", "margin_bilinear")
+#: Of these, those that are finite and ≥ 0.
+_SIZES = ("rho", "rho_in", "cost")
 
 
 class History:
@@ -48,7 +57,7 @@ class History:
         parent: np.ndarray | None = None,
         flush_after: float = 20.0,
     ) -> None:
-        root = zarr.create_group(path, attributes={"gates": list(names)})
+        root = zarr.create_group(path, attributes={"gates": list(names)}, zarr_format=_FORMAT)
         count = len(names)
         root.create_array(_ON_DISK["is_branch"], data=np.asarray(is_branch, dtype=bool), dimension_names=("gate",))
         parent = np.full(count, -1) if parent is None else np.asarray(parent, dtype=np.int64)
@@ -66,7 +75,7 @@ class History:
 
     def _attach(self, root: zarr.Group, flush_after: float) -> None:
         self._pending: list[Record] = []
-        self._flush_after, self._flushed = flush_after, time.monotonic()
+        self._flush_after, self._flushed, self._torn = flush_after, time.monotonic(), False
         self._arrays: dict[str, Any] = {name: root[name] for name in [*_columns(), "step"]}
 
     @classmethod
@@ -80,14 +89,18 @@ class History:
             raise InputError(f"no gate history at {path}: the run cannot be resumed; start it again")
         self = cls.__new__(cls)
         try:
-            self._attach(zarr.open_group(path, mode="r+"), flush_after)
+            self._attach(zarr.open_group(path, mode="r+", zarr_format=_FORMAT), flush_after)
         except (KeyError, zarr.errors.GroupNotFoundError) as error:
             raise InputError(f"the gate history at {path} is damaged ({error}): start the run again") from None
+        self._cut(step)
+        return self
+
+    def _cut(self, step: float = np.inf) -> None:
+        """Cut off rows later than `step`, and those without a step: a broken flush may leave some columns longer."""
         steps = np.asarray(self._arrays["step"][:])
         rows = int(((steps <= step) & (steps != _UNWRITTEN)).sum())
-        for array in self._arrays.values():  # a kill may have left some longer than others
+        for array in self._arrays.values():
             array.resize((rows, *array.shape[1:]))
-        return self
 
     def append(self, record: Record) -> None:
         """Add one record; written to disk in groups."""
@@ -100,11 +113,15 @@ class History:
         self._flushed = time.monotonic()
         if not self._pending:
             return
+        if self._torn:  # as on a full disk: what is appended now must not come after half of it
+            self._cut()
+        self._torn = True
         for name in [*_columns(), "step"]:
             values = np.asarray([getattr(record, name) for record in self._pending])
             array = self._arrays[name]
             array.append(values.astype(array.dtype))
         self._pending.clear()
+        self._torn = False
 
     def __enter__(self) -> History:
         return self
@@ -120,12 +137,25 @@ def _columns() -> list[str]:
 def open_history(path: Path) -> xr.Dataset:
     """Return the history of a run, with coordinates `step` and `gate`.
 
+    Args:
+        path: of the store, or the run folder that holds it as gates.zarr.
+
     Raises:
         FileNotFoundError: if there is none.
+        InputError: if it is none that this package writes, or cannot be read.
     """
+    if (path / "gates.zarr").is_dir():
+        path = path / "gates.zarr"
     if not path.is_dir():
         raise FileNotFoundError(f"no gate history at {path}")
-    root = zarr.open_group(path, mode="r")
+    try:
+        return _read(zarr.open_group(path, mode="r", zarr_format=_FORMAT))
+    except Exception as error:  # a damaged store may fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"the gate history at {path} is damaged ({reason})") from error
+
+
+def _read(root: zarr.Group) -> xr.Dataset:
     arrays = dict(root.arrays())
     # A kill in the middle of a flush leaves values whose step was never written: they are left out.
     steps = np.asarray(arrays["step"][:])
@@ -135,3 +165,42 @@ def open_history(path: Path) -> xr.Dataset:
     coordinates |= {name: ("gate", np.asarray(arrays[stored][:])) for name, stored in _ON_DISK.items()}
     # Names are an attribute of the group: zarr's format has no settled encoding for arrays of strings.
     return xr.Dataset(values, coords=coordinates | {"gate": root.attrs["gates"]})
+
+
+def sound_history(path: Path) -> xr.Dataset:
+    """Return the history of a run, for those that judge by it: nothing in it may be what no run can record.
+
+    Steps increase, θ is in [0, 1], and a gate is in the network with all its norms, prices, bounds and margins, or has
+    left it with none of them and θ = 0. Columns that a store of an earlier version lacks are not asked for.
+
+    Args:
+        path: as for `open_history`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        InputError: as `open_history`, and naming the first column, step and gate that cannot be.
+    """
+    history = open_history(path)
+    steps = history.step.values
+    if (np.diff(steps, prepend=-1) <= 0).any():
+        raise InputError(f"the gate history at {path} is damaged: its steps must increase; got {steps.tolist()}")
+    columns = {name: history[name].values for name in ("theta", *_OF_ALL, *_OF_UNITS) if name in history}
+    missing = [np.isnan(columns[name]) for name in _OF_ALL if name in columns]
+    gone = (
+        np.logical_and.reduce([columns["theta"] == 0, *missing]) if missing else np.zeros_like(columns["theta"], bool)
+    )
+    asked = {name: ~gone & (~history.is_branch.values if name in _OF_UNITS else True) for name in columns}
+    asked["theta"] = np.ones_like(gone)
+    for name, values in columns.items():
+        wrong = asked[name] & np.isnan(values)
+        if name == "theta":
+            wrong |= (values < 0) | (values > 1)
+        elif name in _SIZES:
+            wrong |= asked[name] & ((values < 0) | np.isinf(values))
+        if wrong.any():
+            row, gate = np.argwhere(wrong)[0]
+            raise InputError(
+                f"the gate history at {path} is damaged: {name} of {history.gate.values[gate]} is "
+                f"{values[row, gate]:g} at step {steps[row]}, which no run records"
+            )
+    return history

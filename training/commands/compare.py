@@ -32,6 +32,7 @@ from training.experiments.compare.table import table
 from training.experiments.compare.workers import worker
 from training.runtime.atomic_files import write_atomically, write_json
 from training.runtime.process_group import Ranks
+from training.runtime.run_folder import begun
 
 __all__ = ["compare", "compare_methods"]
 
@@ -81,6 +82,25 @@ def _check_place(chosen: Compare) -> None:
     nearest = next(path for path in (chosen.folder, *chosen.folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise InputError(f"out must be a folder that can be written to; got {chosen.folder}, and {nearest} cannot be")
+    if chosen.folder.exists() and not _may_hold_a_comparison(chosen.folder):
+        raise InputError(
+            f"out must be a new folder, or that of a comparison; got {chosen.folder}, which holds something else: "
+            "choose another --out"
+        )
+
+
+def _may_hold_a_comparison(folder: Path) -> bool:
+    """Return whether a folder is empty, or has METHOD/seedN/ of a comparison in it, perhaps one killed at its start.
+
+    A run's own folder, that of many seeds and a folder of such folders are none: a comparison writes its settings
+    beside no METHOD, and method.json into each run.
+    """
+    if not any(entry.suffix != ".partial" for entry in folder.iterdir()):
+        return True
+    if (folder / "config.json").exists():
+        return False
+    runs = [run for run in folder.glob("*/seed[0-9]*") if run.is_dir() and not (run.parent / "config.json").exists()]
+    return any((run / "method.json").exists() or not begun(run) for run in runs)
 
 
 def _make(plan: Plan) -> list[str]:

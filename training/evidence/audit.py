@@ -14,6 +14,7 @@ from jaxtyping import Bool
 
 from training.certificates.fates import first_step
 from training.certificates.rules import RULES, Rule, flag_masks
+from training.errors import InputError
 from training.evidence.measurements import has_measurements
 from training.evidence.pool import flagged, median_lead
 from training.evidence.promises.limits import seen_broken, withdrawn
@@ -63,11 +64,11 @@ def audit(history: xr.Dataset, warmup: int) -> dict[str, list[Row]]:
         warmup: no rule flags before this step.
 
     Raises:
-        ValueError: if the history holds no record after the warm-up.
+        InputError: if the history holds no record after the warm-up.
     """
     steps = history.step.values
     if not len(steps) or steps[-1] < warmup:
-        raise ValueError(f"the run has no record after its warm-up of {warmup} steps: nothing to audit")
+        raise InputError(f"the run has no record after its warm-up of {warmup} steps: nothing to audit")
     masks = list(zip(RULES, flag_masks(history, warmup), strict=True))
     return {
         kind: [_row(history, warmup, rule, mask, kind) for rule, mask in masks if kind in rule.kinds] for kind in KINDS

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy.stats import t as student
 
-from training.certificates.history import open_history
+from training.certificates.history import sound_history
 from training.errors import InputError
 from training.evidence.runs import run_name, shared_settings
 from training.evidence.statistics import LEVEL, mean_and_deviation
@@ -74,7 +74,7 @@ def open_ended(folder: Path) -> Ended:
     for name in ("table.json", "gates.zarr"):
         if not (folder / name).exists():
             raise InputError(f"{folder} is no finished run: it holds no {name}")
-    history, gated = open_history(folder / "gates.zarr"), read_json(folder / "table.json")["gated"]
+    history, gated = sound_history(folder / "gates.zarr"), read_json(folder / "table.json")["gated"]
     theta = history.theta.values
     if not len(theta):
         raise InputError(f"{folder} has no record of its gates: nothing to compare")

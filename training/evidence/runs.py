@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from training.certificates.history import open_history
+from training.certificates.history import sound_history
 from training.engine.config import HOST_ONLY
 from training.engine.optimizer import cosine, effective_step, rate_of
 from training.errors import InputError
@@ -122,7 +122,7 @@ def open_run(folder: Path) -> ShadowRun:
     if settings.get("mode", "shadow") != "shadow":
         raise InputError(f"{folder} is a {settings['mode']} run: what it removed cannot be judged, name a shadow run")
     steps = int(read_json(folder / "table.json")["steps"])
-    history = open_history(folder / "gates.zarr").load()
+    history = sound_history(folder / "gates.zarr").load()
     warmup = settings["tracker"]["warmup"]
     if not history.sizes["step"] or history.step.values[-1] < warmup:
         raise InputError(f"{folder} has no record after its warm-up of {warmup} steps: nothing to judge")

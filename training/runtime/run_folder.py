@@ -23,7 +23,7 @@ from training.errors import InputError
 from training.runtime.atomic_files import read_json, write_atomically, write_json
 from training.runtime.checkpoints import Checkpoints
 
-__all__ = ["RunFolder", "settings_in"]
+__all__ = ["RunFolder", "begun", "settings_in"]
 
 
 _LOCK = ".lock"
@@ -44,7 +44,7 @@ class RunFolder:
     def __init__(self, path: Path, *, existing: bool = False) -> None:
         if existing:
             settings_in(path)
-        elif path.exists() and (not path.is_dir() or _begun(path)):
+        elif path.exists() and (not path.is_dir() or begun(path)):
             ways = "choose another --out, or remove it"
             if (path / "config.json").is_file():
                 ways = f"choose another --out, remove it, or resume it with python -m training resume '{path}'"
@@ -129,7 +129,7 @@ def settings_in(path: Path) -> Any:
     return found
 
 
-def _begun(path: Path) -> bool:
+def begun(path: Path) -> bool:
     """Return whether a folder holds anything but what a process that was killed at its start leaves."""
     return any(entry.name != _LOCK and entry.suffix != ".partial" for entry in path.iterdir())
 

@@ -4,13 +4,16 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 import xarray as xr
 import zarr
 
 from training.__main__ import main
 from training.certificates.rules import POOLED_THRESHOLDS, RULES
+from training.commands.audit import audit_again
 from training.commands.evidence import pool_runs
+from training.commands.report import write_page
 from training.errors import InputError, RefutedError
 from training.evidence.calibration import certificates_at
 from training.evidence.promises.as_json import as_json
@@ -85,6 +88,38 @@ def test_a_refutation_ends_the_command_after_everything_is_written(folders, tmp_
     assert result["refutations"] > 0
     assert f"Refutations: **{result['refutations']}**" in out.with_suffix(".md").read_text()
     assert {entry["verdict"] for entry in result["gates"]} >= {"refutation"}
+
+
+@pytest.mark.parametrize("column", ["theta", "rho", "cost", "coupling", "margin", "rho_in", "margin_bilinear", "step"])
+def test_a_history_that_no_run_records_is_refused_by_all_that_judge_and_nothing_is_written(folders, tmp_path, column):
+    fake = shutil.copytree(folders[0], tmp_path / "fake")
+    array = zarr.open_group(fake / "gates.zarr", mode="r+")[column]
+    if column == "step":
+        array[2] = array[1]
+    else:
+        array[2, 0] = np.nan
+    before = {path: path.read_bytes() for path in fake.rglob("*") if path.is_file()}
+    says = rf"gate history at .*gates\.zarr is damaged: .*{column}"
+    for command, arguments in (
+        (audit_again, [str(fake)]),
+        (pool_runs, [str(fake), "--out", str(tmp_path / "evidence.json")]),
+        (write_page, [str(fake)]),
+    ):
+        with pytest.raises(InputError, match=says) as refused:
+            command(arguments)
+        assert "\n" not in str(refused.value) and "another version" not in str(refused.value)
+    assert {path: path.read_bytes() for path in fake.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["fake"]
+
+
+def test_gate_paths_with_a_hole_in_them_are_damaged(folders, tmp_path):
+    fake = shutil.copytree(folders[0], tmp_path / "fake")
+    shutil.rmtree(fake / "gates.zarr")
+    paths = json.loads((fake / "gate_paths.json").read_text())
+    paths["theta"][-1][0] = None
+    (fake / "gate_paths.json").write_text(json.dumps(paths))
+    with pytest.raises(InputError, match=r"gate_paths\.json is damaged: θ"):
+        write_page([str(fake)])
 
 
 def test_a_single_run_that_is_refuted_ends_with_status_1(folders, tmp_path, monkeypatch, capsys):

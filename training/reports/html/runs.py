@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from training.certificates.fates import fates
-from training.certificates.history import open_history
+from training.certificates.history import sound_history
 from training.errors import InputError
 from training.evidence.verdict import RunVerdict, run_verdict
 from training.reports.gate_paths import gate_paths
@@ -103,10 +103,12 @@ def _read(folder: Path, name: str) -> PageRun:
 def _paths(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     """Return the gate paths from the history where it is there, since it is whole; else from gate_paths.json."""
     if (folder / "gates.zarr").is_dir():
-        return gate_paths(open_history(folder / "gates.zarr"), result["warmup"])
+        return gate_paths(sound_history(folder / "gates.zarr"), result["warmup"])
     paths = read_json(folder / "gate_paths.json")
     if paths is None:
         raise InputError(f"{folder} holds neither gates.zarr nor gate_paths.json")
+    if any(value is None for row in paths["theta"] for value in row):
+        raise InputError(f"{folder / 'gate_paths.json'} is damaged: θ of every gate must be a number at every record")
     if "died" not in paths:  # written before it was: found again, to the records that were kept
         paths["died"] = fates(np.array(paths["steps"]), np.array(paths["theta"])).death.tolist()
     return paths

@@ -323,6 +323,36 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path):
         compare(small(tmp_path / "file" / "out"))
 
 
+@pytest.mark.parametrize("kind", ["run", "seeds", "folder of seeds", "somebody's", "robustness"])
+def test_a_folder_with_something_else_in_it_is_refused_and_left_as_it_is(tmp_path, kind):
+    out = tmp_path / "out"
+    files = {
+        "run": ["config.json", "table.json", "checkpoints/gated.pt"],
+        "seeds": ["config.json", "seed0/config.json", "seed0/table.json"],
+        "folder of seeds": ["many/config.json", "many/seed0/config.json", "table.json"],
+        "somebody's": ["table.json", "thesis/seeds/oak.txt"],
+        "robustness": ["config.json", "none-x1-seed0.json"],
+    }[kind]
+    for name in files:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text('"mine"')
+    with pytest.raises(InputError, match=r"out must be a new folder, or that of a comparison; got .*out, which holds"):
+        compare(small(out, methods=("none",)), draw=False)
+    left = [path for path in out.rglob("*") if path.is_file()]
+    assert sorted(str(path.relative_to(out)) for path in left) == sorted(files)
+    assert {path.read_text() for path in left} == {'"mine"'}
+
+
+@pytest.mark.parametrize("left", [".lock", "config.json.partial"])
+def test_a_comparison_killed_at_its_start_goes_on(tmp_path, left, monkeypatch):
+    (tmp_path / "out" / "none" / "seed0").mkdir(parents=True)
+    (tmp_path / "out" / "none" / "seed0" / left).write_text("")
+    monkeypatch.setattr("training.commands.compare._make", lambda plan: ["none was made"])
+    monkeypatch.setattr("training.commands.compare._write", lambda plan, draw: None)
+    with pytest.raises(InputError, match="none was made"):
+        compare(small(tmp_path / "out", methods=("none",)), draw=False)
+
+
 def test_torchrun_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="start it without torchrun, with --jobs or --cluster"):
