@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from training.errors import InputError
 from training.gating.dependents import with_dependents
-from training.gating.sites import Gated, check_group
+from training.gating.sites import Gated, check_places
 from training.runtime.shard import WHOLE, Share
 
 __all__ = ["Gates"]
@@ -43,7 +42,7 @@ class Gates(nn.Module):
 
     Raises:
         ValueError: for a network without gates, a start outside (0, 1], a group in a branch that is not listed, or
-            one whose layers do not fit its site.
+            one whose modules do not fit its site (`training.gating.sites.check_places`).
     """
 
     parent: Tensor
@@ -69,10 +68,9 @@ class Gates(nn.Module):
             kept: after a removal, the former indices of the gates that are left. [gate]
         """
         # Plain lists of plain objects: the sites are the network's modules, not this one's.
-        self.groups = tuple(network.unit_groups())
-        self.residual = tuple(network.branches())
-        for group in self.groups:
-            check_group(group)
+        groups, residual = tuple(network.unit_groups()), tuple(network.branches())
+        check_places(groups, residual, network)
+        self.groups, self.residual = groups, residual
         self.sizes = [group.site.count for group in self.groups] + [1] * len(self.residual)
         self.units = sum(self.sizes) - len(self.residual)
         parent = torch.tensor(self._parents(), dtype=torch.long).repeat_interleave(torch.tensor(self.sizes).long())
@@ -88,9 +86,6 @@ class Gates(nn.Module):
     def _parents(self) -> list[int]:
         """Return for each group and branch the gate of the branch that it lies in, −1 for none."""
         at = {branch.name: self.units + i for i, branch in enumerate(self.residual)}
-        for group in self.groups:
-            if group.branch is not None and group.branch not in at:
-                raise InputError(f"branch of group {group.name!r} must be one of branches(); got {group.branch!r}")
         return [at[g.branch] if g.branch is not None else -1 for g in self.groups] + [-1] * len(self.residual)
 
     @property

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from training.errors import InputError
 from training.gating.masked_ops import masked, masked_add_relu, masked_relu
 
-__all__ = ["Branch", "GateSite", "Gated", "Norm", "Removable", "UnitGroup", "Weighted", "check_group"]
+__all__ = ["Branch", "GateSite", "Gated", "Norm", "Removable", "UnitGroup", "Weighted", "check_places"]
 
 Weighted: TypeAlias = nn.Conv2d | nn.Linear
 Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d
@@ -144,23 +144,122 @@ class Gated(Protocol):
         ...
 
 
-def check_group(group: UnitGroup) -> None:
-    """Refuse a group whose layers do not fit its site.
+def check_places(groups: Sequence[UnitGroup], branches: Sequence[Branch], network: object = None) -> None:
+    """Refuse groups and branches whose modules do not fit their sites, or from which nothing could be removed.
+
+    Args:
+        groups, branches: as a network lists them.
+        network: that lists them, where it is a module: then their parameters must be its own, and of one layer each.
 
     Raises:
-        InputError: naming the group and what its layers must be.
+        InputError: naming the group or branch and what its modules must be.
     """
+    for kind, places in (("group", groups), ("branch", branches)):
+        names = [place.name for place in places]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"name of each {kind} must be its own; got {name!r} {names.count(name)} times")
+    present = {branch.name for branch in branches}
+    for group in groups:
+        if group.branch is not None and group.branch not in present:
+            raise InputError(f"branch of group {group.name!r} must be one of branches(); got {group.branch!r}")
+        _check_group(group)
+    for branch in branches:
+        _check_branch(branch)
+    _check_each_once(groups, branches)
+    if isinstance(network, nn.Module):
+        _check_owned(groups, branches, network)
+
+
+def _check_group(group: UnitGroup) -> None:
+    """Refuse a group whose layers do not fit its site."""
     count = group.site.count
-    made = group.producer.weight.shape[0]
-    normalised = group.norm.num_features if group.norm is not None else count
-    if not made == normalised == count:
-        raise InputError(f"site of group {group.name!r} must gate all {made} outputs of its layer; got {count} units")
-    for layer in (group.producer, *group.consumers):
+    layers: tuple[nn.Module, ...] = (group.producer, *group.consumers)
+    for layer in layers:
+        if not isinstance(layer, Weighted):
+            kind = type(layer).__name__
+            raise InputError(f"layers of group {group.name!r} must be nn.Conv2d or nn.Linear; got {kind}")
+        if not isinstance(layer._parameters.get("weight"), nn.Parameter):
+            raise InputError(
+                f"layers of group {group.name!r} must hold their weight as a parameter; that of a "
+                f"{type(layer).__name__} is computed from others (weight norm, spectral norm, a mask)"
+            )
         if isinstance(layer, nn.Conv2d) and layer.groups != 1:
             raise InputError(
                 f"layers of group {group.name!r} must be ungrouped convolutions; got {layer.groups} groups"
             )
+    if not group.consumers:
+        raise InputError(f"units of group {group.name!r} must be read by a layer; got none")
+    if group.norm is not None:
+        _check_norm(group.norm, f"norm of group {group.name!r}")
+    made = group.producer.weight.shape[0]
+    normalised = group.norm.num_features if group.norm is not None else count
+    if not made == normalised == count:
+        raise InputError(f"site of group {group.name!r} must gate all {made} outputs of its layer; got {count} units")
     for consumer in group.consumers:
-        if consumer.weight.shape[1] % count:
-            inputs = consumer.weight.shape[1]
+        inputs = consumer.weight.shape[1]
+        if isinstance(consumer, nn.Conv2d) and inputs != count:
+            raise InputError(
+                f"convolution behind group {group.name!r} must read its units and nothing else, each once; it reads "
+                f"{inputs} channels for {count} units"
+            )
+        if inputs % count:
             raise InputError(f"units of group {group.name!r} must divide the consumer's {inputs} inputs; got {count}")
+
+
+def _check_branch(branch: Branch) -> None:
+    """Refuse a branch that cannot be priced, measured or dropped."""
+    if branch.site.count != 1:
+        raise InputError(f"site of branch {branch.name!r} must have one gate; got {branch.site.count}")
+    _check_norm(branch.norm, f"norm of branch {branch.name!r}")
+    block: object = branch.block
+    if block is None:
+        return
+    if not isinstance(block, nn.Module) or not isinstance(block, Removable):
+        raise InputError(
+            f"block of branch {branch.name!r} must be the module that holds the branch, with a remove_branch(); "
+            f"got {type(block).__name__}"
+        )
+    inside = set(block.modules())
+    if not {branch.site, branch.norm} <= inside:
+        raise InputError(f"block of branch {branch.name!r} must hold the branch's site and norm; they lie outside it")
+
+
+def _check_norm(norm: object, what: str) -> None:
+    if not isinstance(norm, Norm):
+        raise InputError(f"{what} must be nn.BatchNorm1d or nn.BatchNorm2d; got {type(norm).__name__}")
+    if not all(isinstance(norm._parameters.get(name), nn.Parameter) for name in ("weight", "bias")):
+        raise InputError(f"{what} must have a scale and a shift, parameters of its own (affine=True)")
+
+
+def _check_each_once(groups: Sequence[UnitGroup], branches: Sequence[Branch]) -> None:
+    """Refuse a site, or an end of a layer, that two places share: what leaves one would leave the other."""
+    taken: dict[tuple[str, nn.Module], str] = {}
+    ends: list[tuple[str, nn.Module, str]] = [("site", group.site, group.name) for group in groups]
+    ends += [("site", branch.site, branch.name) for branch in branches]
+    ends += [("producer", group.producer, group.name) for group in groups]
+    ends += [("consumer", consumer, group.name) for group in groups for consumer in group.consumers]
+    ends += [("norm", group.norm, group.name) for group in groups if group.norm is not None]
+    for role, module, name in ends:
+        if (role, module) in taken:
+            raise InputError(f"{role} of {name!r} must be its own; {taken[role, module]!r} has the same")
+        taken[role, module] = name
+
+
+def _check_owned(groups: Sequence[UnitGroup], branches: Sequence[Branch], network: nn.Module) -> None:
+    """Refuse modules from elsewhere, and parameters that two layers share: only one of them would be cut."""
+    inside = set(network.modules())
+    held: dict[nn.Parameter, list[nn.Module]] = {}
+    for module in inside:
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                held.setdefault(parameter, []).append(module)
+    of_groups = [(g.name, m) for g in groups for m in (g.site, g.producer, g.norm, *g.consumers) if m is not None]
+    of_branches = [(b.name, m) for b in branches for m in (b.site, b.norm)]
+    for name, module in [*of_groups, *of_branches]:
+        if module not in inside:
+            raise InputError(f"{type(module).__name__} of {name!r} must be one of the network's modules; it is not")
+        if any(len(held[p]) > 1 for p in module._parameters.values() if p is not None):
+            raise InputError(
+                f"parameters of {name!r} must belong to one layer; a {type(module).__name__} shares one with another"
+            )

@@ -14,15 +14,10 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from training.errors import InputError
+from training.gating.channelwise import keeps_channels_apart, keeps_zero
 from training.gating.sites import Branch, GateSite, Norm, UnitGroup, Weighted
 
 __all__ = ["Chain", "Residual"]
-
-#: What may stand between a site and the layer that reads its units: each maps zero to zero, channel by channel.
-_KEEPS_ZERO = (
-    *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Identity, nn.Dropout, nn.Flatten),
-    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
-)
 
 
 class Residual(nn.Module):
@@ -68,6 +63,9 @@ class Chain(nn.Sequential):
     A group is named after its site, a branch after its residual block: "units1", "section2", "section2.units3" where
     the modules are named so (by an ordered dictionary, as in `nn.Sequential`), otherwise by their places.
 
+    Between a layer and its site, and between the site and the layer that reads its units, may stand what
+    `training.gating.channelwise` lists; before the site one batch normalisation besides.
+
     Example:
         >>> from training.gating.gates import Gates
         >>> net = Chain(nn.Linear(4, 3), nn.ReLU(), GateSite(3), nn.Linear(3, 2))
@@ -76,15 +74,27 @@ class Chain(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what `nn.Sequential` would; where there are masks, a ReLU and the site behind it are one operation."""
+        """Return what `nn.Sequential` would; where there are masks, a ReLU and the site behind it are one operation.
+
+        Raises:
+            InputError: for masks of a dense layer's units where it reads more than one vector a sample: its units lie
+                along the last dimension, a site's along the second.
+        """
         rest: list[nn.Module] = [*self]
+        made: nn.Module | None = None
         while rest:
             part, *rest = rest
-            site = rest[0] if rest else None
-            if isinstance(part, nn.ReLU) and isinstance(site, GateSite) and site.mask is not None:
-                x, rest = site.relu(x), rest[1:]
-            else:
+            site = part if isinstance(part, GateSite) else rest[0] if isinstance(part, nn.ReLU) and rest else None
+            if not isinstance(site, GateSite) or site.mask is None:
                 x = part(x)
+                made = part if isinstance(part, Weighted) else made
+                continue
+            if isinstance(made, nn.Linear) and x.dim() != 2:
+                raise InputError(
+                    f"site of {site.count} units must get the [batch, units] of the dense layer before it; got "
+                    f"{list(x.shape)}: along its second dimension lie no units"
+                )
+            x, rest = (site(x), rest) if part is site else (site.relu(x), rest[1:])
         return x
 
     def unit_groups(self) -> Sequence[UnitGroup]:
@@ -113,11 +123,10 @@ def _last_norm(block: Residual) -> Norm:
 
 def _groups(chain: Chain, prefix: str, branch: str | None) -> Iterator[UnitGroup]:
     """Yield the groups of a chain that lies in `branch`, with `prefix` before their names."""
-    parts = list(chain.named_children())
+    parts = [(name, part) for name, part in chain._modules.items() if part is not None]  # a part used twice, twice
     for at, (name, part) in enumerate(parts):
         if isinstance(part, GateSite):
-            before = [module for _, module in reversed(parts[:at])]
-            yield _group(prefix + name, part, before, [module for _, module in parts[at + 1 :]], branch)
+            yield _group(prefix + name, part, parts[:at][::-1], parts[at + 1 :], branch)
         elif isinstance(part, Residual) and not part.removed:
             if branch is not None:
                 raise InputError(f"residual block {prefix + name!r} must not lie in another's branch")
@@ -125,24 +134,49 @@ def _groups(chain: Chain, prefix: str, branch: str | None) -> Iterator[UnitGroup
 
 
 def _group(
-    name: str, site: GateSite, before: Sequence[nn.Module], behind: Sequence[nn.Module], branch: str | None
+    name: str,
+    site: GateSite,
+    before: Sequence[tuple[str, nn.Module]],
+    behind: Sequence[tuple[str, nn.Module]],
+    branch: str | None,
 ) -> UnitGroup:
-    """Return the group of one site, from the modules before it, nearest first, and those behind it."""
+    """Return the group of one site, from the named modules before it, nearest first, and those behind it."""
     norm: Norm | None = None
     producer: Weighted | None = None
-    for module in before:
+    found = "no layer before"
+    for place, module in before:
         if isinstance(module, Weighted):
             producer = module
             break
         if isinstance(module, Norm) and norm is None:
             norm = module
-        elif isinstance(module, Residual | Chain | GateSite | Norm):
+        elif not keeps_channels_apart(module):
+            found = f"{_shown(module)} before it, at {place!r}"
             break
-    consumer = next((module for module in behind if not isinstance(module, _KEEPS_ZERO)), None)
-    if producer is None or not isinstance(consumer, Weighted):
-        found = "nothing" if consumer is None else type(consumer).__name__
-        raise InputError(
-            f"site {name!r} must stand between two layers, its units read by a convolution or dense layer (activation, "
-            f"pooling and flattening may come first); got {'no layer before' if producer is None else found}"
-        )
-    return UnitGroup(name, site, producer, norm, consumer, branch)
+    if producer is None:
+        raise InputError(_REFUSED.format(name=name, found=found))
+    flat = not isinstance(producer, nn.Conv2d) or any(isinstance(module, nn.Flatten) for _, module in before)
+    for place, module in behind:
+        if isinstance(module, nn.Linear) and not flat:
+            found = f"a dense layer at {place!r} that reads an image's last dimension, without nn.Flatten() before it"
+            raise InputError(_REFUSED.format(name=name, found=found))
+        if isinstance(module, Weighted):
+            return UnitGroup(name, site, producer, norm, module, branch)
+        if not keeps_zero(module):
+            raise InputError(_REFUSED.format(name=name, found=f"{_shown(module)} behind it, at {place!r}"))
+        flat = flat or isinstance(module, nn.Flatten)
+    raise InputError(_REFUSED.format(name=name, found="nothing behind"))
+
+
+#: What a refusal says.
+_REFUSED = (
+    "site {name!r} must stand between two layers, its units read by a convolution or dense layer, with nothing between "
+    "that mixes channels or has entries for each (but a BatchNorm), and nothing behind the site that turns zero into "
+    "something; got {found}"
+)
+
+
+def _shown(module: nn.Module) -> str:
+    """Return a module as one line: its arguments, or its class where these are long."""
+    text = repr(module)
+    return text if "\n" not in text else type(module).__name__
