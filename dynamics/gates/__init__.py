@@ -1,9 +1,19 @@
 """The gates: their bounding systems, saddles, separatrices and margins."""
 
 from dynamics.gates.bilinear import BilinearGate
-from dynamics.gates.gate import Gate
+from dynamics.gates.equilibria import Equilibrium
+from dynamics.gates.gate import ClosedFormGate, Gate
 from dynamics.gates.general import GeneralGate, smooth_gate
 from dynamics.gates.linear import LinearGate
 from dynamics.gates.ode import GateSystem
 
-__all__ = ["BilinearGate", "Gate", "GateSystem", "GeneralGate", "LinearGate", "smooth_gate"]
+__all__ = [
+    "BilinearGate",
+    "ClosedFormGate",
+    "Equilibrium",
+    "Gate",
+    "GateSystem",
+    "GeneralGate",
+    "LinearGate",
+    "smooth_gate",
+]

@@ -1,5 +1,5 @@
 """The checking of claims: symbolic steps, interval boxes, and the four outcomes."""
 
-from dynamics.proofs.claim import Claim, Outcome, Status
+from dynamics.proofs.claim import Claim, Outcome, Status, held, proved, refuted, undecided
 
-__all__ = ["Claim", "Outcome", "Status"]
+__all__ = ["Claim", "Outcome", "Status", "held", "proved", "refuted", "undecided"]
