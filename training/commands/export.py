@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from dynamics.commands.arguments import parse
-from training.engine.restore import restored
+from training.engine.stored_network import restored
 from training.export import export
 from training.export.atomic_folder import check_free
 from training.export.packages import require_packages
@@ -36,7 +36,7 @@ def export_run(arguments: list[str]) -> None:
         arguments: what follows the command's name.
 
     Raises:
-        InputError: see `training.engine.restore.restored` and `training.export.export`.
+        InputError: see `training.engine.stored_network.restored` and `training.export.export`.
         SystemExit: after help (0) or bad options (2).
     """
     config = parse(Export, "python -m training export", arguments)

@@ -16,7 +16,7 @@ from training.engine.config import PRESETS, PruneSettings, to_json
 from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
 from training.engine.loop import Training
-from training.engine.restore import restored as read_run
+from training.engine.stored_network import restored as read_run
 from training.errors import InputError
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder
