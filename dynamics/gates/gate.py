@@ -52,6 +52,12 @@ class Gate(ABC):
         _require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
         _require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
 
+    def __repr__(self) -> str:
+        """The kind of gate and its constants; an array of gates shows the first and the last of each."""
+        with np.printoptions(threshold=6, edgeitems=2):
+            shown = ", ".join(f"{name}={_shown(value)}" for name, value in self.parameters.items())
+        return f"{type(self).__name__}({shown})"
+
     @property
     def coupling(self) -> Array:
         """η."""
@@ -134,6 +140,10 @@ class Gate(ABC):
             _require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
         _require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
         return given
+
+
+def _shown(value: Array) -> str:
+    return " ".join(str(value).split())
 
 
 def _require(
