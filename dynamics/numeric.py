@@ -8,8 +8,9 @@ that `import dynamics` needs no torch.
 from __future__ import annotations
 
 import functools
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -20,6 +21,9 @@ __all__ = ["Array", "Operands", "compile_expressions", "operands", "require"]
 
 #: A number, a NumPy array or a torch tensor. All functions of `dynamics` broadcast over them.
 Array: TypeAlias = Any
+
+
+_SINGLE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def _is_tensor(value: Array) -> bool:
@@ -52,9 +56,10 @@ class Operands:
 def operands(state: dict[str, Array], parameters: dict[str, Array]) -> Operands:
     """Bring a state and a gate's parameters to one backend and dtype.
 
-    If anything is a torch tensor the result is torch, on that tensor's device. The floating dtype is the
-    state's; parameters follow it, so that a float32 network gets float32 margins. Python numbers count as
-    float64 unless a tensor or array says otherwise.
+    If anything is a torch tensor the result is torch, on that tensor's device. The floating dtype is the widest of
+    all values, in both backends: a small coupling cast to the float16 of a state would be 0, and what nothing pulls is
+    certified. So a state in float32 beside constants in float32 gives margins in float32. Python numbers follow the
+    others, in float32 at least, and in float64 where float32 would lose one altogether; alone they are float64.
 
     Raises:
         ValueError: if the shapes do not broadcast; the message lists them.
@@ -64,13 +69,11 @@ def operands(state: dict[str, Array], parameters: dict[str, Array]) -> Operands:
     values: dict[str, Array] = {}
     if tensors:
         xp = sys.modules["torch"]
-        in_state = [v for v in state.values() if _is_tensor(v) and v.is_floating_point()]
-        dtype = functools.reduce(xp.promote_types, (v.dtype for v in in_state)) if in_state else xp.float64
+        dtype = functools.reduce(xp.promote_types, _floating(everything.values(), xp))
         values = {k: xp.as_tensor(v, dtype=dtype, device=tensors[0].device) for k, v in everything.items()}
     else:
         xp = np
-        arrays = [v for v in state.values() if isinstance(v, np.ndarray | np.generic) and v.dtype.kind == "f"]
-        kind = np.result_type(*arrays) if arrays else np.dtype(np.float64)
+        kind = np.result_type(*_floating(everything.values(), xp))
         values = {k: np.asarray(v, dtype=kind) for k, v in everything.items()}
     try:
         np.broadcast_shapes(*(tuple(value.shape) for value in values.values()))
@@ -78,6 +81,26 @@ def operands(state: dict[str, Array], parameters: dict[str, Array]) -> Operands:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
         raise ValueError(f"shapes do not broadcast: {shapes}") from None
     return Operands(xp, values)
+
+
+def _floating(values: Iterable[Array], xp: ModuleType) -> list[Any]:
+    """The floating dtypes of values, in NumPy or torch."""
+    found, least = [], []
+    for value in values:
+        if _is_tensor(value) and value.is_floating_point():
+            found.append(value.dtype)
+        elif isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f":
+            found.append(getattr(xp, value.dtype.name, xp.float64))
+        else:
+            lost = isinstance(value, int | float) and not _in_single(float(value))
+            least.append(xp.float64 if lost else xp.float32)
+    return [*found, *least] if found else [xp.float64]
+
+
+def _in_single(value: float) -> bool:
+    """Whether float32 holds a number, to its precision."""
+    size = abs(value)
+    return size == 0 or not math.isfinite(size) or _SINGLE[0] <= size <= _SINGLE[1]
 
 
 def require(name: str, value: Array, given: Operands, allowed: str, test: Callable[[Array, ModuleType], Array]) -> None:

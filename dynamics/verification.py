@@ -80,8 +80,15 @@ def run(names: Sequence[str] = (), jobs: int | None = None) -> Iterator[Record]:
         yield from map(check, chosen)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        for done in as_completed([pool.submit(check, name) for name in chosen]):
-            yield done.result()
+        try:
+            for done in as_completed([pool.submit(check, name) for name in chosen]):
+                yield done.result()
+        except KeyboardInterrupt:  # some checks take a minute, and nobody waits for them any more
+            workers = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.terminate()
+            raise
 
 
 def write_json(records: Sequence[Record], path: Path) -> None:
@@ -89,5 +96,10 @@ def write_json(records: Sequence[Record], path: Path) -> None:
     order = list(all_claims())
     rows = [asdict(record) for record in sorted(records, key=lambda record: order.index(record.name))]
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps({"claims": rows}, indent=1, default=str, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    text = json.dumps({"claims": rows}, indent=1, default=str, ensure_ascii=False) + "\n"
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from dynamics.commands.ending import concluded
+
 #: Command → module of `training.commands` and function in it. Imported only when called, so that help is quick and an
 #: interruption during the imports is met as any other.
 COMMANDS = {
@@ -21,7 +23,15 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Run the command; exit status 0, 1 where a run refutes the theory, 2 for bad input, 130 if interrupted."""
+    """Run the command and return its exit status.
+
+    0, 1 where a run refutes the theory, 2 for bad input or where the system refuses, 130 or 143 if interrupted or
+    terminated.
+    """
+    return concluded(_run)
+
+
+def _run() -> int:
     usage = f"usage: python -m training {{{','.join(COMMANDS)}}} …   (--help after a command lists its settings)"
     if len(sys.argv) < 2:
         print(usage, file=sys.stderr)
@@ -37,12 +47,6 @@ def main() -> int:
 
         module, function = COMMANDS[sys.argv[1]]
         getattr(importlib.import_module(f"training.commands.{module}"), function)(sys.argv[2:])
-    except KeyboardInterrupt:
-        print(
-            "interrupted; python -m training resume RUN goes on with a run, the same command with a comparison",
-            file=sys.stderr,
-        )
-        return 130
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

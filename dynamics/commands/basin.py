@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import math
+import operator
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sympy as sp
 import tyro
@@ -36,6 +39,13 @@ from dynamics.gates.linear import LinearGate
 __all__ = ["Basin", "main"]
 
 Range = tuple[float, float, int]
+
+#: Of an axis; a row of the map, all values of the axes but the first, is in memory at once.
+MOST_VALUES = 1_000_000
+#: Of a map: hours of computing.
+MOST_STATES = 10_000_000_000
+#: Letters of --difference, and the largest power in it: SymPy works with every digit of a number.
+MOST_LETTERS, MOST_POWER = 1000, 100
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,11 @@ def task_of(options: Basin) -> Map:
     Raises:
         ValueError: for options that do not fit one another or are out of range.
     """
+    if not math.isfinite(options.coupling):
+        raise ValueError(
+            f"coupling must be finite and ≥ 0: no state's fate is known without a bound; got {options.coupling}"
+        )
+    _check_grid(options)
     gate = _gate(options)
     norms = [weight.name for weight in gate.system.weights]
     if options.rho_out is not None and len(norms) == 1:
@@ -149,6 +164,19 @@ def task_of(options: Basin) -> Map:
     axes.append(Axis("theta", *options.theta, ("theta",)))
     follow = Options(options.method, options.rtol, options.atol, options.horizon, options.max_steps)
     return Map(gate, tuple(axes), follow)
+
+
+def _check_grid(options: Basin) -> None:
+    """Refuse a grid that nobody waits for, before an array of its size is made."""
+    ranges = {"rho": options.rho, "theta": options.theta}
+    if options.rho_out is not None:
+        ranges["rho-out"] = options.rho_out
+    for name, (_, _, count) in ranges.items():
+        if count > MOST_VALUES:
+            raise ValueError(f"{name} must have at most {MOST_VALUES:,} values; got {count:,}")
+    states = math.prod(max(count, 0) for _, _, count in ranges.values())
+    if states > MOST_STATES:
+        raise ValueError(f"rho and theta must make a grid of at most {MOST_STATES:,} states; got {states:,}")
 
 
 def _gate(options: Basin) -> Gate:
@@ -169,7 +197,7 @@ def _gate(options: Basin) -> Gate:
     try:
         _check_expression(options.difference)
         difference = sp.sympify(options.difference)
-    except (sp.SympifyError, SyntaxError, TypeError) as error:
+    except (sp.SympifyError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(f"--difference is no expression: {options.difference} ({type(error).__name__})") from None
     return GeneralGate(difference, None, **options.values, **own)
 
@@ -183,16 +211,78 @@ def _check_expression(text: str) -> None:
         Traceback (most recent call last):
         ValueError: --difference may hold numbers, names, + - * / ** and exp, log, sqrt, sin, cos, tanh, atan; got Call
     """
-    plain = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Load)
+    if len(text) > MOST_LETTERS:
+        raise ValueError(f"--difference must have at most {MOST_LETTERS} letters; got {len(text)}")
+    plain = (ast.Expression, ast.BinOp, ast.UnaryOp, *_OPERATIONS, ast.UAdd, ast.USub, ast.Name, ast.Load)
     for node in ast.walk(ast.parse(text, mode="eval")):
-        number = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+        number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
         known = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
         if not (number or known or isinstance(node, plain)):
             raise ValueError(
                 f"--difference may hold numbers, names, + - * / ** and {', '.join(_FUNCTIONS)};"
                 f" got {type(node).__name__}"
             )
+    _number(ast.parse(text, mode="eval").body)
 
+
+def _number(node: ast.expr) -> float | None:
+    """The number that an expression without names is, in double precision; None for one with names.
+
+    Raises:
+        ValueError: for a part that is a number beyond double precision, or none, or a power above `MOST_POWER`: SymPy
+            would compute every digit of it.
+
+    Example:
+        >>> _number(ast.parse("2 * 3**2", mode="eval").body), _number(ast.parse("2 * rho", mode="eval").body)
+        (18.0, None)
+        >>> _number(ast.parse("rho * 9**9**9", mode="eval").body)
+        Traceback (most recent call last):
+        ValueError: --difference may hold powers up to 100; got 9 ** 9 ** 9
+    """
+    parts = [_number(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr) and not _named(part)]
+    known = [part for part in parts if part is not None]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        power = _number(node.right)
+        if power is not None and abs(power) > MOST_POWER:
+            raise ValueError(f"--difference may hold powers up to {MOST_POWER}; got {ast.unparse(node)}")
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _number(node.right) == 0:
+        raise ValueError(f"--difference must hold numbers within double precision; got {ast.unparse(node)}")
+    if isinstance(node, ast.Name) or len(known) < len(parts):
+        return None
+    try:
+        value = _OF_NUMBERS[type(node)](node, known)
+        fits = math.isfinite(value) and (value != 0 or not (isinstance(node, ast.BinOp) and _vanished(node, known)))
+    except (ArithmeticError, ValueError, TypeError):  # 1/0, log(−1), exp(1000), a root of a negative number
+        fits = False
+    if not fits:
+        raise ValueError(f"--difference must hold numbers within double precision; got {ast.unparse(node)}")
+    return value
+
+
+def _named(node: ast.expr) -> bool:
+    """Whether it is the name of a function that is called."""
+    return isinstance(node, ast.Name) and node.id in _FUNCTIONS
+
+
+def _vanished(node: ast.BinOp, parts: list[float]) -> bool:
+    """Whether a product, quotient or power of numbers is 0 for want of digits only."""
+    return (
+        isinstance(node.op, ast.Mult | ast.Div | ast.Pow)
+        and parts[0] != 0
+        and (not isinstance(node.op, ast.Mult) or parts[1] != 0)
+    )
+
+
+_OPERATIONS: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}  # fmt: skip
+_OF_NUMBERS: dict[type, Callable[[Any, list[float]], float]] = {
+    ast.Constant: lambda node, _: float(node.value),
+    ast.UnaryOp: lambda node, parts: -parts[0] if isinstance(node.op, ast.USub) else parts[0],
+    ast.BinOp: lambda node, parts: float(_OPERATIONS[type(node.op)](*parts)),
+    ast.Call: lambda node, parts: getattr(math, node.func.id)(*parts),
+}
 
 _FUNCTIONS = ("exp", "log", "sqrt", "sin", "cos", "tanh", "atan")
 

@@ -62,6 +62,8 @@ def _check(options: Verify) -> None:
         raise ValueError(f"jobs must be ≥ 0; got {options.jobs}")
     if options.json is not None and not options.json.parent.is_dir():
         raise ValueError(f"the folder of --json does not exist: {options.json.parent}")
+    if options.json is not None and options.json.is_dir():
+        raise ValueError(f"json must be a file, or not there yet; {options.json} is a folder")
 
 
 def _run(options: Verify, console: Console) -> list[Record]:

@@ -51,6 +51,12 @@ class Gate(ABC):
         require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
         require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
 
+    def __repr__(self) -> str:
+        """Return the kind of gate and its constants; an array of gates shows the first and the last of each."""
+        with np.printoptions(threshold=6, edgeitems=2):
+            shown = ", ".join(f"{name}={_shown(value)}" for name, value in self.parameters.items())
+        return f"{type(self).__name__}({shown})"
+
     @property
     def coupling(self) -> Array:
         """Return η."""
@@ -133,6 +139,10 @@ class Gate(ABC):
             require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
         require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
         return given
+
+
+def _shown(value: Array) -> str:
+    return " ".join(str(value).split())
 
 
 class ClosedFormGate(Gate):

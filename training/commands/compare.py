@@ -11,10 +11,10 @@ Called again, with the same settings or with more methods or seeds, it goes on w
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -30,7 +30,9 @@ from training.experiments.compare.plan import Plan, planned
 from training.experiments.compare.settings import Compare, comparison
 from training.experiments.compare.table import table
 from training.experiments.compare.workers import worker
+from training.experiments.run_result import drawn
 from training.runtime.atomic_files import write_atomically, write_json
+from training.runtime.interruption import goes_on
 from training.runtime.process_group import Ranks
 from training.runtime.run_folder import begun
 
@@ -48,7 +50,9 @@ def compare_methods(arguments: list[str]) -> None:
         SystemExit: after help (0) or bad options (2).
     """
     chosen = comparison(preset_name(arguments, "digits"))
-    folder = compare(parse(Compare, "python -m training compare", arguments, chosen))
+    asked = parse(Compare, "python -m training compare", arguments, chosen)
+    with goes_on(f"the same command goes on with {asked.folder}"):
+        folder = compare(asked)
     print(f"written: {folder}/table.json, table.md, table.tex, methods_compared.pdf and .png")
 
 
@@ -134,7 +138,14 @@ def _write(plan: Plan, draw: bool) -> None:
     write_json(folder / "table.json", result)
     write_atomically(folder / "table.md", as_markdown(result).encode())
     write_atomically(folder / "table.tex", as_latex(result).encode())
-    console = Console()
+    if draw:
+        _draw(folder)
+    _show(plan, result)
+
+
+def _show(plan: Plan, result: dict[str, Any]) -> None:
+    """Print the table, as far as a terminal has room for it; every file is written before."""
+    folder, console = plan.compare.folder, Console()
     headings, *rows = grid(result)
     chosen = [i for i, heading in enumerate(headings) if console.width >= WIDE or heading in NARROW]
     shown = Table(box=SIMPLE_HEAD, title=title(result))
@@ -148,11 +159,9 @@ def _write(plan: Plan, draw: bool) -> None:
         console.print(f"The other columns are in {folder}/table.md.", highlight=False)
     if left_out := _left_out(plan):
         console.print(f"In {folder}, but not asked for and not in this table: {', '.join(left_out)}.", highlight=False)
-    if draw:
-        _draw(folder)
 
 
 def _draw(folder: Path) -> None:
     """Through the figure's own command, since training imports nothing of figures."""
-    if subprocess.run([sys.executable, "-m", "figures.methods_compared", str(folder)]).returncode:
+    if not drawn("figures.methods_compared", str(folder)):
         raise InputError(f"comparison {folder} is complete, but its figure could not be drawn (see above)")

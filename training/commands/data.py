@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ import tyro
 from dynamics.commands.arguments import parse
 from training.data.archives import ARCHIVES
 from training.data.fetch import fetch
+from training.runtime.interruption import goes_on
 
 __all__ = ["Data", "data"]
 
@@ -33,11 +33,8 @@ def data(arguments: list[str]) -> None:
 
     Raises:
         InputError: nothing could be downloaded, or it was not what is expected; the message says what to do.
-        SystemExit: after help (0), bad options (2) or an interruption (130).
+        SystemExit: after help (0) or bad options (2).
     """
     config = parse(Data, "python -m training data", arguments)
-    try:
+    with goes_on("what was received is kept, and the same command continues it"):
         print(fetch(ARCHIVES[config.name], config.folder, config.url))
-    except KeyboardInterrupt:
-        print("interrupted; what was received is kept, and the same command continues it", file=sys.stderr)
-        sys.exit(130)

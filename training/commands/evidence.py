@@ -15,6 +15,7 @@ from training.evidence.conclusion import conclude, stop_if_refuted
 from training.evidence.pairs import mode_of, open_ended, pairs
 from training.evidence.result import evidence, grouped
 from training.evidence.runs import open_run
+from training.runtime.atomic_files import check_replaceable
 from training.runtime.progress import Progress
 
 __all__ = ["Evidence", "pool_runs"]
@@ -37,6 +38,7 @@ class Evidence:
             raise InputError(f"out must end in .json; got {self.out}")
         if not self.out.parent.is_dir():
             raise InputError(f"out must lie in a folder that exists; got {self.out}")
+        check_replaceable(self.out, ("refutations", "gates", "all"))
 
 
 def pool_runs(arguments: list[str]) -> None:

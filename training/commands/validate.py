@@ -10,6 +10,8 @@ from training.engine.config import RunConfig, from_json, preset
 from training.evidence.conclusion import judge_run
 from training.experiments.seeds import validate_seeds
 from training.experiments.validate import validate
+from training.reports.text import print_result
+from training.runtime.atomic_files import read_json
 from training.runtime.run_folder import settings_in
 
 __all__ = ["conclude_run", "validate_run"]
@@ -29,7 +31,9 @@ def validate_run(arguments: list[str]) -> None:
 
 
 def conclude_run(folder: Path | None) -> None:
-    """Name the run folder, and judge the certificates of a single shadow run.
+    """Judge the certificates of a single shadow run, then print what came out of a run, and where it lies.
+
+    Whoever reads may leave in the middle, and a figure may fail: every other file is written before.
 
     Args:
         folder: of the run; None in processes that train along.
@@ -39,7 +43,11 @@ def conclude_run(folder: Path | None) -> None:
     """
     if folder is None:
         return
-    print(f"run folder: {folder}")
     config = from_json(settings_in(folder))
-    if config.mode == "shadow" and config.seeds == 1:  # many seeds have been judged together
-        judge_run(folder)
+    try:
+        if config.mode == "shadow" and config.seeds == 1:  # many seeds have been judged together
+            judge_run(folder)
+    finally:
+        if config.seeds == 1:
+            print_result(read_json(folder / "table.json"))
+        print(f"run folder: {folder}")

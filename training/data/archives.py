@@ -19,6 +19,7 @@ from pathlib import Path
 from training.data.cifar_layouts import CIFAR10, CIFAR100, Cifar, Layout
 from training.errors import DataError
 from training.runtime.progress import Progress
+from training.runtime.readable import check_file
 
 __all__ = ["ARCHIVES", "Archive", "differing", "unpack", "verify"]
 
@@ -101,6 +102,7 @@ def verify(archive: Archive, file: io.BufferedIOBase) -> str | None:
 def differing(layout: Layout, place: Path) -> str | None:
     """Return the first file of a layout that a folder lacks or that is not official, as a phrase; None if none."""
     for name, checksum in layout.checksums.items():
+        check_file(place / name, DataError)
         try:
             with open(place / name, "rb") as file:
                 found = _digests(file, [layout.algorithm])[layout.algorithm]

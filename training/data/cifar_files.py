@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from training.data import safe_pickle
 from training.data.cifar_layouts import SOURCE, Cifar, Layout
 from training.errors import DataError
+from training.runtime.readable import check_file, check_folder
 
 __all__ = ["RawImages", "read_cifar"]
 
@@ -100,8 +101,10 @@ def _find(cifar: Cifar, folder: Path) -> tuple[Layout, Path]:
     Names such as `train` do not tell a data set from others, so a folder of another name than the published one
     counts only if it has every file.
     """
+    check_folder(folder, DataError)
     for layout in cifar.layouts:
         for place in (folder / layout.folder, folder):
+            check_folder(place, DataError)
             if place.resolve().name == layout.folder:
                 found = any(os.path.exists(place / name) for name in layout.checksums)
             else:
@@ -116,6 +119,7 @@ def _find(cifar: Cifar, folder: Path) -> tuple[Layout, Path]:
 
 
 def _content(cifar: Cifar, path: Path) -> bytes:
+    check_file(path, DataError)
     try:
         return path.read_bytes()
     except FileNotFoundError:

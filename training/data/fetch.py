@@ -17,6 +17,7 @@ from training.data.archives import Archive, differing, unpack, verify
 from training.data.download import DownloadError, download
 from training.errors import DataError, InputError
 from training.runtime.progress import Progress
+from training.runtime.readable import check_file
 
 __all__ = ["fetch"]
 
@@ -66,6 +67,8 @@ def _already(archive: Archive, folder: Path) -> str | None:
 def _fetch(archive: Archive, folder: Path, url: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     given = folder / archive.name
+    for name in (given, folder / f".{archive.name}.part"):
+        check_file(name, DataError)
     if given.exists():
         with open(given, "rb") as file:
             problem = verify(archive, file)

@@ -24,6 +24,7 @@ from jaxtyping import Int64, Shaped
 
 from training.errors import DataError
 from training.runtime.progress import Progress
+from training.runtime.readable import check_file
 
 __all__ = ["FolderImages", "ImageFiles", "ShardImages", "list_folders", "list_shards"]
 
@@ -106,8 +107,12 @@ def list_folders(folder: Path, classes: Sequence[str] | None = None) -> FolderIm
                 raise DataError(f"{place} is no folder of a class; sort the images into {folder}/CLASS/")
             if name not in numbers:
                 raise DataError(f"{place} is of a class that the training images do not have")
-            images = sorted(entry.name for entry in _entries(place))
-            wrong = next((image for image in images if not image.lower().endswith(SUFFIXES)), None)
+            entries = sorted(_entries(place), key=lambda entry: entry.name)
+            images = [entry.name for entry in entries]
+            # Neither a folder nor a pipe is one, whatever its name; to read from a pipe would be to wait for ever.
+            wrong = next(
+                (each.name for each in entries if not (each.name.lower().endswith(SUFFIXES) and each.is_file())), None
+            )
             if wrong:
                 raise DataError(f"{place / wrong} is no image ({', '.join(SUFFIXES)}); remove it")
             if not images and classes is None:
@@ -191,6 +196,7 @@ def _samples(path: Path) -> list[_Sample]:
     """Return the samples of one shard, in the order of their images in it."""
     images: dict[str, tarfile.TarInfo] = {}
     classes: dict[str, int] = {}
+    check_file(path, DataError)
     try:
         with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:

@@ -19,6 +19,7 @@ from training.data.image_files import FolderImages, ImageFiles, digest, list_fol
 from training.data.in_memory import Device
 from training.data.source import Batches, batch_count, check_skip, check_test_batch_size
 from training.errors import DataError
+from training.runtime.readable import check_folder
 from training.runtime.shard import WHOLE, Share
 
 __all__ = ["ImageNet", "load_imagenet"]
@@ -245,6 +246,8 @@ def _processors() -> int:
 
 def _list(place: Path, split: str, classes: tuple[str, ...] | None = None) -> tuple[ImageFiles, str]:
     """Return the images of a split, and the name of their layout."""
+    for folder in (place, place / split):
+        check_folder(folder, DataError)
     shards = sorted((place / split).glob("*.tar")) or sorted(place.glob(f"*{split}*.tar"))
     if shards:
         return list_shards(shards), "WebDataset shards"

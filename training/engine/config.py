@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 
@@ -17,6 +17,8 @@ from training.estimators import estimator as make_estimator
 
 __all__ = [
     "HOST_ONLY",
+    "MOST_AT_ONCE",
+    "MOST_SEEDS",
     "PRESETS",
     "PruneSettings",
     "RunConfig",
@@ -135,10 +137,12 @@ class RunConfig:
             _require(name, getattr(self, name), "in [0, 1]", lambda v: 0 <= v <= 1)
         _require("momentum", self.momentum, "in [0, 1)", lambda v: 0 <= v < 1)
         _require("theta_start", self.theta_start, "in (0, 1]", lambda v: 0 < v <= 1)
-        for name in ("epochs", "batch", "seeds"):
+        for name in ("epochs", "batch"):
             _require(name, getattr(self, name), "≥ 1", lambda v: v >= 1)
-        for name in ("threads", "hold", "jobs"):
-            _require(name, getattr(self, name), "≥ 0", lambda v: v >= 0)
+        _require("seeds", self.seeds, f"≥ 1 and ≤ {MOST_SEEDS}", lambda v: 1 <= v <= MOST_SEEDS)
+        _require("hold", self.hold, "≥ 0", lambda v: v >= 0)
+        for name in ("threads", "jobs"):
+            _require(name, getattr(self, name), f"≥ 0 and ≤ {MOST_AT_ONCE}", lambda v: 0 <= v <= MOST_AT_ONCE)
         for name, known in (("mode", ("shadow", "prune")), ("precision", ("float32", "bf16"))):
             if getattr(self, name) not in known:
                 raise InputError(f"{name} must be {' or '.join(known)}; got {getattr(self, name)!r}")
@@ -159,6 +163,9 @@ def _require(name: str, value: float, allowed: str, test: object) -> None:
     if not test(value):  # type: ignore[operator]
         raise InputError(f"{name} must be {allowed}; got {value}")
 
+
+#: Bounds beyond which a number is a slip: nobody waits for more runs, and no machine has more processors.
+MOST_SEEDS, MOST_AT_ONCE = 10_000, 1024
 
 PRESETS: dict[str, RunConfig] = {
     "digits": RunConfig(
@@ -261,11 +268,36 @@ def from_json(values: dict[str, Any]) -> RunConfig:
     """Return the settings that `to_json` gave.
 
     Raises:
-        InputError: for settings of another version, or out of range.
+        InputError: for settings of another version, out of range, or of another kind, such as a text for a number.
     """
     try:
+        for kind, prefix, held in (
+            (RunConfig, "", values),
+            (TrackerSettings, "tracker.", values["tracker"]),
+            (PruneSettings, "prune.", values["prune"]),
+        ):
+            _check_kinds(kind, prefix, held)
         nested = {"tracker": TrackerSettings(**values["tracker"]), "prune": PruneSettings(**values["prune"])}
         paths = {name: values[name] and Path(values[name]) for name in ("out", "data_folder")}
         return RunConfig(**(values | nested | paths))
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"the settings are of another version of this package ({error})") from None
+
+
+#: What a setting of each kind may be in JSON, in words and in Python; others are texts.
+_IN_JSON: dict[Any, tuple[str, tuple[type, ...]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+}
+
+
+def _check_kinds(settings: type, prefix: str, values: dict[str, Any]) -> None:
+    """Refuse a value that is of another kind than its setting."""
+    for name, hint in get_type_hints(settings).items():
+        value, kinds = values.get(name), get_args(hint) or (hint,)
+        if name not in values or is_dataclass(hint) or (value is None and type(None) in kinds):
+            continue
+        words, allowed = _IN_JSON.get(kinds[0], ("a text", (str,)))
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            raise InputError(f"{prefix}{name} must be {words}; got {value!r}")

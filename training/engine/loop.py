@@ -216,7 +216,10 @@ class Training:
             flops_full=at.flops_full,
             **self.method.counts(),
         )
-        progress.note(f"epoch {at.epoch}/{self.config.epochs}  loss {mean:.3f}  accuracy {100 * at.accuracy:.2f}%")
+        progress.note(
+            f"epoch {at.epoch}/{self.config.epochs}  loss {mean:.3f}  accuracy {100 * at.accuracy:.2f}%  "
+            f"{progress.times()}"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on, as tensors and plain values; valid between two steps."""

@@ -22,7 +22,7 @@ import torch
 from training.certificates.fates import settled
 from training.data.data_sets import load
 from training.engine.callbacks import Callback
-from training.engine.config import RunConfig, preset, to_json
+from training.engine.config import MOST_AT_ONCE, MOST_SEEDS, RunConfig, preset, to_json
 from training.errors import InputError
 from training.experiments.robustness_spread import as_markdown, by_method
 from training.gating.network_structure import structure_of
@@ -30,7 +30,7 @@ from training.methods.base import MethodSettings, training_run
 from training.methods.parsimonious import Parsimonious
 from training.methods.unpruned import Unpruned
 from training.methods.while_training import WhileTraining
-from training.runtime.atomic_files import read_json, write_atomically, write_json
+from training.runtime.atomic_files import check_replaceable, read_json, write_atomically, write_json
 from training.runtime.environment import environment
 from training.runtime.process_pool import processes
 from training.runtime.progress import Progress
@@ -77,11 +77,14 @@ class Robustness:
             raise InputError(f"out must end in .json; got {self.out}")
         if not self.out.parent.is_dir():
             raise InputError(f"out must lie in a folder that exists; got {self.out}")
+        check_replaceable(self.out, ("settings", "spread", "runs"))
         if self.runs.exists() and not self.runs.is_dir():
             raise InputError(f"runs must be a folder, or not there yet; got {self.runs}")
-        for name, least in (("seeds", 1), ("jobs", 0), ("width", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be ≥ {least}; got {getattr(self, name)}")
+        for name, least, most in (("seeds", 1, MOST_SEEDS), ("jobs", 0, MOST_AT_ONCE)):
+            if not least <= getattr(self, name) <= most:
+                raise InputError(f"{name} must be ≥ {least} and ≤ {most}; got {getattr(self, name)}")
+        if self.width < 1:
+            raise InputError(f"width must be ≥ 1; got {self.width}")
         if not self.scales or len(set(self.scales)) < len(self.scales):
             raise InputError(f"scales must be distinct numbers, at least one; got {self.scales}")
         for scale in self.scales:

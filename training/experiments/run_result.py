@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from training.evidence.audit import audit
 from training.reports.gate_paths import gate_paths
 from training.runtime.run_folder import RunFolder
 
-__all__ = ["draw_gate_paths", "gated_result"]
+__all__ = ["draw_gate_paths", "drawn", "gated_result"]
 
 
 def gated_result(
@@ -61,5 +62,25 @@ def draw_gate_paths(folder: Path) -> None:
     Raises:
         InputError: if the picture could not be drawn; the run is complete all the same.
     """
-    if subprocess.run([sys.executable, "-m", "figures", "gate_paths", "--run", str(folder)]).returncode:
+    if not drawn("figures", "gate_paths", "--run", str(folder)):
         raise InputError(f"run {folder} is complete, but its figure could not be drawn (see above)")
+
+
+def drawn(module: str, *arguments: str) -> bool:
+    """Call a command of the package figures, and return whether it succeeded.
+
+    What it says on standard output is said by this process, whose terminal may lack its letters and whose reader may
+    have left: neither keeps a picture from being drawn.
+
+    Args:
+        module: figures, or one of its modules.
+        arguments: of the command.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )
+    print(done.stdout, end="")
+    return not done.returncode

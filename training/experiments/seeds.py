@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from training.evidence.conclusion import conclude, stop_if_refuted
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
 from training.experiments.validate import checked, default_folder, resume, validate
-from training.reports.text import summary
+from training.reports.text import print_result, summary
 from training.runtime.environment import environment
+from training.runtime.interruption import goes_on
 from training.runtime.process_pool import processes
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder, settings_in
@@ -43,14 +45,15 @@ def validate_seeds(config: RunConfig) -> Path:
     each = [
         replace(config, out=folder / f"seed{seed}", seed=seed, seeds=1, threads=config.threads or 1) for seed in seeds
     ]
-    with _folder(folder, settings) as runs:
+    with _folder(folder, settings) as runs, goes_on(f"python -m training resume {shlex.quote(str(folder))} goes on"):
         runs.json("config.json", settings)
         runs.json("environment.json", environment())
         _run_all(each, config.jobs or os.cpu_count() or 1)
         if config.mode == "shadow":
             result = evidence([open_run(run.out) for run in each if run.out])
             out = folder / "evidence.json"
-            print(f"{conclude(result, out)}\n\nHeadroom and growth: {out.with_suffix('.md')}")
+            text = conclude(result, out)
+            print(f"{text}\n\nHeadroom and growth: {out.with_suffix('.md')}")
             stop_if_refuted(result, out)
     return folder
 
@@ -101,8 +104,10 @@ def _one(config: RunConfig) -> str:
     """Make or finish one run, in a process of its own; one line about it."""
     assert config.out is not None
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    log = (config.out.parent / f"{config.out.name}.log").open("a")
+    log = (config.out.parent / f"{config.out.name}.log").open("a", encoding="utf-8")
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         folder = resume(config.out, draw=False) if _begun(config.out) else validate(config, draw=False)
-    assert folder is not None  # one process a run
-    return f"{folder.name}: {summary(json.loads((folder / 'table.json').read_text()))}"
+        assert folder is not None  # one process a run
+        result = json.loads((folder / "table.json").read_text())
+        print_result(result)
+    return f"{folder.name}: {summary(result)}"

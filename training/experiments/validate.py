@@ -8,6 +8,8 @@ alone writes, prints and draws.
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 
 from training.data.data_sets import Source, load
-from training.engine.build import check_length, network_of
+from training.engine.build import check_length, network_of, too_short_to_die
 from training.engine.callbacks import Follower
 from training.engine.config import RunConfig, from_json, to_json
 from training.engine.gate_learner import GateLearner
@@ -31,6 +33,7 @@ from training.gating.gates import Gates
 from training.reports.text import print_result, report
 from training.runtime.atomic_files import write_atomically
 from training.runtime.environment import environment
+from training.runtime.interruption import goes_on
 from training.runtime.process_group import ALONE, Ranks
 from training.runtime.progress import Progress
 from training.runtime.run_folder import RunFolder, settings_in
@@ -55,17 +58,22 @@ def validate(config: RunConfig, draw: bool = True) -> Path | None:
         if not ranks.first:
             _train_along(config, dataset, ranks)
             return None
-        with RunFolder(config.out or default_folder(config)) as folder:
+        with RunFolder(config.out or default_folder(config)) as folder, goes_on(_by_resume(folder.path)):
             folder.json("config.json", to_json(config))
             folder.json("environment.json", environment() | {"data": dataset.provenance})
-            return _complete(config, dataset, folder, ranks, draw)
+            try:
+                return _complete(config, dataset, folder, ranks, draw)
+            except InputError:
+                if not any(folder.checkpoints(name).paths() for name in ("gated", "ungated")):
+                    folder.forget()  # it diverged in its first minute: going on is to diverge again
+                raise
 
 
 def resume(path: Path, draw: bool = True) -> Path | None:
     """Go on with an interrupted run, from its last checkpoint, and return its folder.
 
     On the CPU, with the same machine, versions and threads, it ends bit for bit as it would have without the
-    interruption. A finished run is left as it is, its table printed. The number of processes may be another one.
+    interruption. A finished run is left as it is. The number of processes may be another one.
 
     Raises:
         InputError: for a folder without a run, with those of many seeds or of another method, a run at which another
@@ -80,7 +88,7 @@ def resume(path: Path, draw: bool = True) -> Path | None:
         if not ranks.first:
             _train_along(config, checked(config, ranks), ranks)
             return None
-        with RunFolder(path, existing=True) as folder:
+        with RunFolder(path, existing=True) as folder, goes_on(_by_resume(path)):
             dataset = checked(config, ranks)
             here = environment()
             first = folder.read("environment.json") or here
@@ -111,8 +119,12 @@ def checked(config: RunConfig, ranks: Ranks = ALONE) -> Source:
     return dataset
 
 
+def _by_resume(path: Path) -> str:
+    return f"python -m training resume {shlex.quote(str(path))} goes on with it"
+
+
 def _complete(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks, draw: bool) -> Path:
-    """Do what of the run is not done yet, and print what came out."""
+    """Do what of the run is not done yet."""
     result = folder.read("table.json") or {}
     missing = _missing(config, result)
     ranks.broadcast(missing)
@@ -122,9 +134,12 @@ def _complete(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Rank
     if "ungated" in missing:
         result["ungated"] = asdict(_train(config, dataset, folder, ranks, "ungated")[1])
         _write(folder, result)
-    print_result(result)  # before the figure: should it fail, the table has been seen
     if draw and missing:
-        draw_gate_paths(folder.path)
+        try:
+            draw_gate_paths(folder.path)
+        except InputError:
+            print_result(result)  # as nothing is said of the run after this
+            raise
     return folder.path
 
 
@@ -141,6 +156,10 @@ def _write(folder: RunFolder, result: dict[str, Any]) -> None:
 def _train(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks, name: str) -> tuple[Training, Trained]:
     """Train the gated or the ungated network, from its last checkpoint if there is one."""
     training = _training(config, dataset, ranks, name)
+    if isinstance(training.method, GateLearner) and len(training.method.gates.theta):
+        short = too_short_to_die(config, float(training.method.costs().max()), training.steps)
+        if short is not None:
+            print(short, file=sys.stderr)
     return training, train_in_folder(training, folder, name, label=name)
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from training.errors import InputError
+from training.runtime.atomic_files import write_atomically
+from training.runtime.readable import check_file
 
 __all__ = ["KEPT", "Checkpoints", "read"]
 
@@ -50,12 +52,7 @@ class Checkpoints:
         data = buffer.getvalue()
         self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{self.network}-{step:08d}-{_digest(data)}.pt"
-        temporary = path.with_suffix(".partial")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomically(path, data, temporary=path.with_suffix(".partial"), sync=True)
         others = [other for other in self.paths() if other != path]
         later = [other for other in others if _step(other) > step]  # damaged, or the run would have resumed from it
         for old in later + [other for other in others if other not in later][KEPT - 1 :]:
@@ -80,11 +77,13 @@ class Checkpoints:
 
         Damaged and foreign files are skipped with a warning.
         """
-        for path in self.paths():
+        paths = self.paths()
+        for path, before in zip_longest(paths, paths[1:]):
             try:
                 found = read(path)
             except InputError as error:
-                self.warn(f"{error}: the checkpoint before it is used")
+                then = "the checkpoint before it is used" if before is not None else "there is none before it"
+                self.warn(f"{error}: {then}")
                 continue
             return found["step"], found["state"]
         return None
@@ -99,6 +98,7 @@ def read(path: Path) -> dict[str, Any]:
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise InputError(f"checkpoint {path} is not one of this package's: its name must be NETWORK-STEP-DIGEST.pt")
+    check_file(path)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -16,6 +16,9 @@ __all__ = ["processes"]
 def processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of processes; if the block raises, calls that have not begun are cancelled.
 
+    Calls that have begun are waited for, except where the block is interrupted: then their processes end at once, as
+    if killed. What they write must be whole at any time: every file is written under another name first.
+
     A process that is killed has no time to end those of its pool, which would finish their calls and then wait for
     ever: they watch it themselves, and end when it does.
 
@@ -26,9 +29,20 @@ def processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(jobs, context, initializer=_end_with_parent) as pool:
         try:
             yield pool
+        except KeyboardInterrupt:
+            end_now(pool)
+            raise
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def end_now(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool, and cancel what they had to do."""
+    workers = list((pool._processes or {}).values())  # it has no name of its own for them before Python 3.14
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
 
 
 def _end_with_parent() -> None:
@@ -39,4 +53,4 @@ def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None  # this is a process of a pool
     parent.join()
-    os._exit(1)  # at once, as if killed too: every file is written under another name first
+    os._exit(1)  # at once, as if killed too

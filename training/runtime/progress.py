@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -118,9 +119,25 @@ class Progress:
             left = (self.total - self.done) / rate
             self._print(f"{self.label}: {self.done}/{self.total}  {rate:.1f}/s  {left:.0f} s left")
 
+    def times(self) -> str:
+        """Return how long this process has worked, and how long it will at the same rate."""
+        spent, done = time.monotonic() - self._start, self.done - self._begun
+        left = spent * (self.total - self.done) / done if done else None
+        return f"{_clock(spent)} so far" + (f", {_clock(left)} left" if left is not None else "")
+
     def note(self, text: str) -> None:
         """Print a line above the bar."""
         self._print(f"{self.label}: {text}")
 
     def _print(self, text: str) -> None:
         (self._bar.console if self._bar is not None else self._console).print(text, highlight=False)
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds.
+
+    Example:
+        >>> _clock(3725.4)
+        '1:02:05'
+    """
+    return str(timedelta(seconds=round(seconds)))

@@ -22,11 +22,13 @@ from typing import IO, Any
 from training.errors import InputError
 from training.runtime.atomic_files import read_json, write_atomically, write_json
 from training.runtime.checkpoints import Checkpoints
+from training.runtime.readable import check_file
 
 __all__ = ["RunFolder", "begun", "settings_in"]
 
-
 _LOCK = ".lock"
+_FOLDERS = ("checkpoints", "gates.zarr")
+_FILES = (_LOCK, "config.json", "environment.json", "scalars.jsonl", "gate_paths.json", "table.json", "report.md")
 
 
 class RunFolder:
@@ -38,17 +40,19 @@ class RunFolder:
 
     Raises:
         InputError: if the folder exists where it must not, holds no run where it should, is in use by another
-            process, or cannot be created or written to.
+            process, cannot be created or written to, or holds a link out of it or a file in place of a folder.
     """
 
     def __init__(self, path: Path, *, existing: bool = False) -> None:
         if existing:
             settings_in(path)
+            _check_inside(path)
         elif path.exists() and (not path.is_dir() or begun(path)):
             ways = "choose another --out, or remove it"
             if (path / "config.json").is_file():
                 ways = f"choose another --out, remove it, or resume it with python -m training resume '{path}'"
             raise InputError(f"run folder {path} exists already: {ways}")
+        self._new = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -106,6 +110,14 @@ class RunFolder:
         else:
             path.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Remove all that is in the folder, and the folder too if it was made for this run; it is closed then."""
+        for entry in list(self.path.iterdir()):
+            self.discard(entry.name)
+        if self._new:
+            self.path.rmdir()
+        self.close()
+
     def close(self) -> None:
         """Release the folder for other processes."""
         self._lock.close()
@@ -127,6 +139,24 @@ def settings_in(path: Path) -> Any:
     if found is None:
         raise InputError(f"run folder {path} holds no config.json: there is no run to resume")
     return found
+
+
+def _check_inside(path: Path) -> None:
+    """Refuse a run folder in which work would reach out of it, or could not be done.
+
+    A folder that was received from somebody may hold a link to any place, and what goes on with the run would write,
+    cut and delete there.
+    """
+    root = path.resolve()
+    for folder, folders, files in os.walk(path):
+        for entry in (Path(folder, name) for name in (*folders, *files)):
+            if entry.is_symlink() and not entry.resolve().is_relative_to(root):
+                raise InputError(f"{entry} is a link out of the run folder, to {os.readlink(entry)}: remove it")
+    for name in _FOLDERS:
+        if (path / name).exists() and not (path / name).is_dir():
+            raise InputError(f"{path / name} must be a folder; it is a file: remove it")
+    for name in _FILES:
+        check_file(path / name)
 
 
 def begun(path: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.support.small_disk import small_disk
 from training.certificates.tracker import TrackerSettings
 from training.commands import export as export_command
 from training.commands.export import export_run
@@ -108,6 +109,14 @@ def test_packages_and_folder_are_looked_at_before_anything_is_read(run, tmp_path
     monkeypatch.setattr("training.export.packages.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install -e '\.\[export\]' in the clone"):
         export_run([str(path), "--out", str(tmp_path / "new")])
+
+
+@pytest.mark.parametrize("size", [200, 3_000, 20_000])
+def test_a_full_disk_leaves_nothing_of_an_export(run, tmp_path, size):
+    path, _ = run
+    with pytest.raises(OSError, match="File too large"), small_disk(size):
+        export_run([str(path), "--out", str(tmp_path / "new" / "export")])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_data_may_have_moved(run, monkeypatch, tmp_path):

@@ -1,11 +1,13 @@
 """`python -m training`: bad input gets one line and status 2, an interruption leaves a readable history."""
 
+import re
 import sys
 
 import pytest
 
 import training.experiments.validate
-from training.__main__ import main
+from tests.support.small_disk import small_disk
+from training.__main__ import COMMANDS, main
 from training.certificates.history import open_history
 from training.runtime.progress import Progress
 
@@ -85,6 +87,19 @@ def validate(**changes):
         (validate(tracker__warmup="1000"), "epochs must be ≥ 46, 1000 steps of which an epoch has 22"),
         (validate(tracker__warmup="41"), "epochs must be ≥ 3, 45 steps"),  # of 44 steps
         (validate(tracker__every="45", tracker__window="45"), "epochs must be ≥ 3, 45 steps"),
+        (validate(seeds="1000000000"), "seeds must be ≥ 1 and ≤ 10000; got 1000000000"),
+        (validate(seeds="2", jobs="100000"), "jobs must be ≥ 0 and ≤ 1024; got 100000"),
+        (validate(threads="100000"), "threads must be ≥ 0 and ≤ 1024; got 100000"),
+        (validate(width="100000000"), "width must be such that resnet8 fits into the"),
+        (validate(width="10000000000"), "width must be such that resnet8 fits into the"),
+        (validate(network="lenet-300-100", width="1000000"), "width must be such that lenet-300-100 fits into"),
+        (["compare", "--seeds", "1000000000"], "seeds must be ≥ 1 and ≤ 10000; got 1000000000"),
+        (["compare", "--jobs", "100000"], "jobs must be ≥ 1 and ≤ 1024; got 100000"),
+        (["robustness", "--out", "x.json", "--seeds", "1000000000"], "seeds must be ≥ 1 and ≤ 10000"),
+        (["resume"], "Missing from python -m training resume: PATH"),
+        (["audit", "one", "two"], "two"),
+        (["resume", "nowhere"], "run folder nowhere holds no config.json"),
+        (["audit", "nowhere"], "nowhere is no finished run"),
         (validate(data="mnist"), "unknown data set 'mnist'"),
         (validate(data="cifar10", data_folder="missing"), "missing is no folder"),
         (validate(data="cifar10", data_folder=__file__), "is no folder"),
@@ -123,15 +138,65 @@ def test_a_run_folder_that_cannot_be_made_is_named(call, tmp_path, kind):
     assert sum(1 for _ in tmp_path.rglob("*")) == (2 if kind == "folder" else 1)
 
 
-def test_a_diverging_run_says_so_in_one_line(call):
-    status, _, err = call(*validate(lr="1e12"))
+@pytest.mark.parametrize("kind", ["new", "empty folder"])
+def test_a_diverging_run_says_so_in_one_line_and_its_folder_is_free_again(call, tmp_path, kind):
+    if kind == "empty folder":
+        (tmp_path / "run").mkdir()
+    status, _, err = call(*validate(lr="1e30"))
     assert status == 2
     assert err[-1].startswith("error: the loss diverged at step") and "lower lr" in err[-1]
+    assert [str(path) for path in tmp_path.rglob("*")] == ([str(tmp_path / "run")] if kind == "empty folder" else [])
+
+
+@pytest.mark.parametrize("size", [300, 2_000, 15_000])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(call, tmp_path, size):
+    """At the settings, at a record or a table, and at a checkpoint."""
+    with small_disk(size):
+        status, _, err = call(*validate(), "--no-ungated", "--checkpoint-every", "0.001")
+    assert status == 2, err
+    assert err[-1].startswith("error: ") and "File too large; python -m training resume run goes on with it" in err[-1]
+    assert not [line for line in err if "Traceback" in line]
+    assert not list(tmp_path.rglob("*.partial"))
+    begun = (tmp_path / "run" / "config.json").exists()
+    assert begun == (size > 300)
+    status, _, err = call("resume", "run") if begun else call(*validate(), "--no-ungated")
+    assert status == 0, err
+    assert (tmp_path / "run" / "evidence.json").exists()
+    assert open_history(tmp_path / "run").step.values.tolist() == list(range(5, 45, 5))
+
+
+def test_every_file_is_there_before_anything_is_printed(call, tmp_path, monkeypatch):
+    there = []
+    monkeypatch.setattr(
+        "training.commands.validate.print_result",
+        lambda result: there.extend(path.name for path in tmp_path.glob("run/*")),
+    )
+    monkeypatch.setattr(
+        training.experiments.validate, "draw_gate_paths", lambda folder: (folder / "gate_paths.png").write_text("")
+    )
+    status, _, _ = call(*validate(epochs="1"), "--no-ungated")
+    assert status == 0
+    assert {"table.json", "report.md", "gate_paths.json", "gate_paths.png", "evidence.json", "evidence.md"} <= set(
+        there
+    )
+
+
+def test_a_run_in_which_nothing_can_die_says_so_before_it_starts(call):
+    for nu, gate_lr, said in (("0.001", "0.001", True), ("0", "1", True), ("50", "5", False)):
+        status, _, err = call(*validate(epochs="1", nu=nu, gate_lr=gate_lr, out=f"run{nu}"), "--no-ungated")
+        assert status == 0
+        line = next(
+            (i for i, line in enumerate(err) if line.startswith("no gate can die of its price in this run")), None
+        )
+        assert (line is not None) == said
+        assert line is None or line < next(i for i, line in enumerate(err) if "epoch 1/1" in line)
+        epoch = next(line for line in err if "epoch 1/1" in line)
+        assert re.search(r"  0:\d\d:\d\d so far, 0:00:00 left$", epoch)
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_is_no_error(call, flag):
-    for arguments in ([flag], ["validate", flag]):
+    for arguments in ([flag], *([command, flag] for command in COMMANDS)):
         status, out, err = call(*arguments)
         assert status == 0 and "usage" in out and not err
 
@@ -148,7 +213,7 @@ def test_an_interruption_leaves_a_readable_history(call, tmp_path, monkeypatch):
     monkeypatch.setattr(Progress, "advance", interrupted)
     status, _, err = call(*validate())
     assert status == 130
-    assert err[-1].startswith("interrupted; python -m training resume RUN goes on with a run")
+    assert err[-1] == "interrupted; python -m training resume run goes on with it"
     history = open_history(tmp_path / "run" / "gates.zarr")
     assert history.step.values.tolist() == [5, 10, 15, 20, 25, 30]
     assert bool(history.theta.notnull().all())

@@ -100,6 +100,20 @@ def test_the_numbers_are_those_of_the_result_files(run, prune):
     assert sum(after) == on and sum(after) < sum(int(a) for a, b in re.findall(r"<td>(\d+) → (\d+)</td>", text))
 
 
+def test_a_prune_runs_page_says_what_was_trained_and_what_is_left_of_it(run, prune):
+    gated = json.loads((prune / "table.json").read_text())["gated"]
+    (told,), (shadow,) = read_runs([prune]), read_runs([run])
+    assert told.macs_left == 5 and shadow.macs_left is None
+    text = page([told])
+    on = f"{100 * gated['macs'] / gated['macs_full']:.1f}%"
+    assert f"{100 * 5 / gated['macs_full']:.1f}% of the multiply–accumulates are left in the network as it was" in text
+    assert f"{on} once the gates that no certificate spoke about and that ended below θ = ½ are switched off" in text
+    assert f"Left are {on} of the multiply–accumulates" in page([shadow])
+    name = "multiply–accumulates left in the network as trained (% of the full network's)"
+    assert {row[0]: row[1:] for row in compared([told])}[name] == [f"{100 * 5 / gated['macs_full']:.1f}"]
+    assert name not in {row[0] for row in compared([shadow])}
+
+
 def test_a_folder_of_seeds_gives_its_runs_with_mean_and_deviation(run, tmp_path):
     folder = tmp_path / "seeds"
     for seed, accuracy in ((0, 0.5), (1, 0.7)):

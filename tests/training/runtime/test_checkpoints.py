@@ -12,8 +12,10 @@ import pytest
 import torch
 
 import training.experiments.validate
+from tests.support.small_disk import small_disk
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
+from training.commands.resume import resume_run
 from training.engine.config import PruneSettings, RunConfig
 from training.engine.journal import Journal
 from training.errors import InputError
@@ -65,6 +67,27 @@ def test_two_intact_ones_stay_after_damage_too(tmp_path):
 class Unwanted:
     def __reduce__(self):
         return print, ("code of a stranger",)
+
+
+def test_the_checkpoint_before_is_named_only_where_there_is_one(tmp_path):
+    told = []
+    checkpoints, paths = written(tmp_path, 1, 2, warn=told.append)
+    for path in paths:
+        path.write_bytes(b"")
+    assert checkpoints.last() is None
+    assert [text.rpartition(": ")[2] for text in told] == [
+        "the checkpoint before it is used",
+        "there is none before it",
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 500])
+def test_a_full_disk_leaves_the_checkpoints_that_there_are(tmp_path, size):
+    checkpoints, paths = written(tmp_path, 1, 2)
+    with pytest.raises(OSError, match="File too large"), small_disk(size):
+        checkpoints.write(3, {"weights": torch.zeros(3)})
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert checkpoints.last()[0] == 2
 
 
 @pytest.mark.parametrize("content", [{"a": torch.ones(2)}, [1], Unwanted()])
@@ -183,7 +206,9 @@ def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, mode, 
 def test_a_finished_run_is_left_as_it_is(tmp_path, shadow, capsys):
     folder = shutil.copytree(shadow, tmp_path / "run")
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    resume(folder)
+    resume_run([str(folder)])
+    (folder / "evidence.json").unlink()
+    (folder / "evidence.md").unlink()
     now = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert files == now
     assert "half-plane" in capsys.readouterr().out

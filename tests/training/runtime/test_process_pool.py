@@ -22,6 +22,22 @@ if __name__ == "__main__":
         time.sleep(600)
 """
 
+COMMAND = """
+import os, signal, sys, time
+from dynamics.commands.ending import concluded
+from training.runtime.process_pool import processes
+
+def work():
+    with processes(2) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
+    sys.exit(concluded(work))
+"""
+
 
 def alive(pid):
     """A process that has ended and waits for somebody to ask how it went (Z) does nothing any more."""
@@ -44,6 +60,25 @@ def test_a_killed_process_leaves_none_behind(tmp_path):
     until = time.monotonic() + 20
     while alive(worker) and time.monotonic() < until:
         time.sleep(0.05)
+    assert not alive(worker)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks processes up in /proc")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_process_ends_at_once_with_all_of_them(tmp_path, end):
+    """The signal goes to the parent alone, as from `kill`: a terminal would send it to all of them."""
+    (tmp_path / "begin.py").write_text(COMMAND)
+    command, path = [sys.executable, tmp_path / "begin.py"], {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        command, env=os.environ | path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as begun:
+        worker = int(begun.stdout.readline())
+        time.sleep(0.5)
+        start = time.monotonic()
+        begun.send_signal(end)
+        assert begun.wait(30) == (130 if end == signal.SIGINT else 143)
+        assert time.monotonic() - start < 10
+        assert begun.stderr.read() in ("interrupted\n", "terminated\n")
     assert not alive(worker)
 
 

@@ -12,7 +12,7 @@ for step, what its own first phase would be. The cost of that phase is in its re
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Run:
         config: of this run, as the method wants it.
         folder: where it lies.
         first: folder of the run whose end it takes over, if it does.
+        command: that asked for it, which is not that of a cluster's worker; by default this process's own.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Run:
     config: RunConfig
     folder: Path
     first: Path | None = None
+    command: str = field(default_factory=lambda: str(environment()["command"]))
 
     @property
     def name(self) -> str:
@@ -118,7 +120,7 @@ def make(run: Run, quiet: bool = False) -> None:
 
 
 def _describe(folder: RunFolder, run: Run, source: Source) -> None:
-    here = environment()
+    here = environment() | {"command": run.command}
     first = folder.read("environment.json")
     if first is not None and first["data"] != source.provenance:
         raise InputError(f"data must be those that the run began with, {first['data']}; got {source.provenance}")
@@ -166,5 +168,5 @@ def _result(run: Run, training: Training, trained: Trained, source: Source) -> d
         # What of the cost was spent in the run without pruning, whose end was taken over.
         "taken_over": {key: before[key] for key in ("flops", "seconds")} if before is not None else None,
         "threads": torch.get_num_threads(),
-        "command": environment()["command"],
+        "command": run.command,
     }

@@ -21,6 +21,7 @@ from training.experiments.compare.settings import Compare
 from training.gating.network_structure import structure_of
 from training.methods.registry import METHODS
 from training.methods.unpruned import Unpruned
+from training.runtime.environment import environment
 
 __all__ = ["Plan", "planned"]
 
@@ -65,7 +66,8 @@ def planned(compare: Compare) -> Plan:
     for each in entries:
         _check(each, base, source)
     seeds = range(compare.seed, compare.seed + compare.seeds)
-    runs = [[_run(each, compare, seed, source) for seed in seeds] for each in entries]
+    command = environment()["command"]
+    runs = [[_run(each, compare, seed, source, command) for seed in seeds] for each in entries]
     for run in (run for of_entry in runs for run in of_entry):
         check_folder(run)
     return Plan(compare, source.provenance, entries, runs)
@@ -89,11 +91,11 @@ def _check(each: Entry, base: RunConfig, source: Source) -> None:
         raise InputError(f"method {each.label}: {error}{hint}") from None
 
 
-def _run(each: Entry, compare: Compare, seed: int, source: Source) -> Run:
+def _run(each: Entry, compare: Compare, seed: int, source: Source, command: str) -> Run:
     base = compare.base(seed)
     config = each.settings.run_config(base, source)
     where = f"seed{seed}"
     folder = compare.folder / each.folder / where
     same = fingerprint(replace(config, epochs=base.epochs)) == fingerprint(base)
     first: Path | None = compare.folder / Unpruned.name / where if each.pretrained and same else None
-    return Run(each.label, each.settings, replace(config, out=folder), folder, first)
+    return Run(each.label, each.settings, replace(config, out=folder), folder, first, command)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training.engine.config import PRESETS, RunConfig
+from training.engine.config import MOST_AT_ONCE, MOST_SEEDS, PRESETS, RunConfig
 from training.errors import InputError
 from training.methods.amount import check_fraction
 
@@ -73,9 +73,10 @@ class Compare:
         if self.preset not in NAMES:
             raise InputError(f"preset must be one of {', '.join(NAMES)}; got {self.preset!r}")
         check_fraction("share", self.share)
-        for name in ("seeds", "retrain", "jobs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be ≥ 1; got {getattr(self, name)}")
+        for name, most in (("seeds", MOST_SEEDS), ("retrain", None), ("jobs", MOST_AT_ONCE)):
+            value = getattr(self, name)
+            if value < 1 or (most is not None and value > most):
+                raise InputError(f"{name} must be ≥ 1{f' and ≤ {most}' if most is not None else ''}; got {value}")
         if self.cluster is not None and self.jobs > 1:
             raise InputError(
                 f"jobs must be 1 with a cluster, whose workers say how many runs there are; got {self.jobs}"

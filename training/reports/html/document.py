@@ -54,10 +54,16 @@ def _verdicts(runs: Sequence[PageRun]) -> str:
 def _cost_sentence(run: PageRun) -> str:
     """Return what is left, at which accuracy, and what finding it took, in two sentences."""
     gated, ungated = run.result["gated"], run.result.get("ungated")
-    sentence = (
-        f"Left are {percent(gated['macs'], of=gated['macs_full'])} of the multiply–accumulates, at "
-        f"{percent(gated['accuracy'], 2)} test accuracy"
-    )
+    on = percent(gated["macs"], of=gated["macs_full"])
+    accuracy = f"at {percent(gated['accuracy'], 2)} test accuracy"
+    if run.macs_left is None:
+        sentence = f"Left are {on} of the multiply–accumulates, {accuracy}"
+    else:
+        sentence = (
+            f"{percent(run.macs_left, of=gated['macs_full'])} of the multiply–accumulates are left in the network as "
+            f"it was trained, and {on} once the gates that no certificate spoke about and that ended below θ = ½ are "
+            f"switched off: then it is {accuracy}"
+        )
     sentence += f" ({percent(ungated['accuracy'], 2)} without gates)" if ungated else ""
     spent = [f"{gated['seconds']:.0f} s"]
     if "flops" in gated:  # earlier versions did not count them

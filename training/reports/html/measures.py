@@ -59,6 +59,11 @@ VERDICTS = (
 COSTS = (
     Measure("test accuracy, last epoch (%)", lambda run: 100 * run.result["gated"]["accuracy"], 2),
     Measure("… of the ungated network, same budget (%)", _ungated("accuracy", 100), 2),
+    Measure(
+        "multiply–accumulates left in the network as trained (% of the full network's)",
+        lambda run: None if run.macs_left is None else 100 * run.macs_left / run.result["gated"]["macs_full"],
+        1,
+    ),
     Measure("multiply–accumulates of an image that are left", _gated("macs")),
     Measure("… of the full network's (%)", _gated("macs", "macs_full"), 1),
     Measure("parameters that are left", _gated("parameters")),

@@ -16,6 +16,7 @@ from training.errors import InputError
 from training.evidence.run_counts import RunVerdict, run_verdict
 from training.reports.gate_paths import gate_paths
 from training.runtime.atomic_files import read_json
+from training.runtime.readable import check_file
 
 __all__ = ["PageRun", "read_runs"]
 
@@ -48,6 +49,17 @@ class PageRun:
             for gate in line.get("removed", ()):
                 steps[gate] = line["step"]
         return steps
+
+    @property
+    def macs_left(self) -> int | None:
+        """Multiply–accumulates of an image in a prune run's network as it was trained, undecided gates still in it.
+
+        None for a shadow run, from which nothing leaves.
+        """
+        if self.result.get("mode") != "prune":
+            return None
+        left = [line["macs_left"] for line in self.scalars if "macs_left" in line]
+        return int(left[-1]) if left else int(self.result["gated"]["macs_full"])
 
     def epochs(self, network: str) -> list[dict[str, Any]]:
         """Return the scalars of each epoch of the "gated" or the "ungated" network."""
@@ -117,6 +129,7 @@ def _paths(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
 def _scalars(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
+    check_file(path)
     try:
         return [json.loads(line) for line in path.read_text().splitlines() if line]
     except ValueError as error:

@@ -1,8 +1,10 @@
 """The comparison: what is missing is made and nothing twice, kills change nothing, bad input trains nothing."""
 
 import json
+import pickle
 import re
 import shutil
+import sys
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -187,6 +189,17 @@ def test_certified_gates_are_one_of_the_systems(tmp_path, monkeypatch):
     assert found["settings"]["nu"] == 20 and not found["pretrained"]
     assert 0 < found["macs"] < result(tmp_path / "out", "none")["macs"] and found["flops"] < found["flops_full"]
     assert (tmp_path / "out" / "certified-gates,nu=20" / "seed0" / "gates.zarr").is_dir()
+
+
+def test_a_run_names_the_command_that_asked_for_it_wherever_it_is_made(tmp_path, monkeypatch):
+    """A cluster's worker is another program."""
+    monkeypatch.setattr(sys, "argv", ["training", "compare", "--cluster", "tcp://head:1"])
+    ((run,),) = planned(small(tmp_path / "out", methods=("none",), epochs=1)).runs
+    monkeypatch.setattr(sys, "argv", ["dask", "worker", "tcp://head:1"])
+    training.experiments.compare.one_run.make(pickle.loads(pickle.dumps(run)), quiet=True)
+    made = json.loads((run.folder / "environment.json").read_text())["command"]
+    assert made == result(tmp_path / "out", "none")["command"]
+    assert made.endswith(" compare --cluster tcp://head:1")
 
 
 def test_runs_in_processes_are_the_same(finished, tmp_path):
