@@ -2,18 +2,29 @@
 
 import itertools
 
+import pytest
+
 from tests.support.tracked_run import tracked
 from training.certificates.rules import RULES
 from training.evidence.calibration import calibration
 from training.evidence.choices import HEADROOMS, RECORDS, choices
 
-RUNS = [tracked(seed, 2.0, records=12) for seed in range(4)]  # window of two intervals, reading "along"
+
+@pytest.fixture(scope="module")
+def runs():
+    """Four with a window of two intervals and the reading "along"."""
+    return [tracked(seed, 2.0, records=12) for seed in range(4)]
 
 
-def test_the_run_s_own_choice_gives_the_certificates_it_recorded():
-    found = {(row["kind"], row["coupling"], row["records"], row["headroom"]): row for row in choices(RUNS)}
+@pytest.fixture(scope="module")
+def rows(runs):
+    return choices(runs)
+
+
+def test_the_run_s_own_choice_gives_the_certificates_it_recorded(runs, rows):
+    found = {(row["kind"], row["coupling"], row["records"], row["headroom"]): row for row in rows}
     assert RULES[1].name == "half-plane"
-    for row in calibration(RUNS, HEADROOMS):
+    for row in calibration(runs, HEADROOMS):
         if row["rule"] == "half-plane":
             same = found[row["kind"], "along", 2, row["headroom"]]
             assert {name: row[name] for name in same.keys() & row.keys()} == {
@@ -22,8 +33,8 @@ def test_the_run_s_own_choice_gives_the_certificates_it_recorded():
     assert len(found) == 2 * 4 * len(RECORDS) * len(HEADROOMS)
 
 
-def test_longer_windows_and_larger_headrooms_flag_less():
-    units = [row for row in choices(RUNS) if row["kind"] == "units"]
+def test_longer_windows_and_larger_headrooms_flag_less(rows):
+    units = [row for row in rows if row["kind"] == "units"]
     for reading in ("along", "confident", "gradient", "robust"):
         count = {(row["records"], row["headroom"]): row["flagged"] for row in units if row["coupling"] == reading}
         assert len(set(count.values())) > 1
@@ -34,7 +45,7 @@ def test_longer_windows_and_larger_headrooms_flag_less():
     assert all(flagged["robust", r, m] <= flagged["along", r, m] for r in RECORDS for m in HEADROOMS)
 
 
-def test_runs_recorded_before_the_columns_existed_have_no_rows():
+def test_runs_recorded_before_the_columns_existed_have_no_rows(runs):
     old = tracked(0, 2.0)
     del old.history["gradient_square"]
-    assert choices([old, RUNS[0]]) == []
+    assert choices([old, runs[0]]) == []

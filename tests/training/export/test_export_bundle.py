@@ -221,7 +221,7 @@ def test_a_folder_with_something_in_it_is_left_alone(trained, tmp_path):
     with pytest.raises(InputError, match="exists already"):
         export(*trained[:2], tmp_path / "mine", DIGITS, name="resnet8")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["text"]
-    with pytest.raises(InputError, match=r"folder .* cannot be made \(Not a directory\)"):
+    with pytest.raises(InputError, match=r"folder .* cannot be created \(Not a directory\)"):
         export(*trained[:2], tmp_path / "mine" / "x", DIGITS, name="resnet8")
     (tmp_path / "empty").mkdir()
     with atomic_folder(tmp_path / "empty") as partial:
