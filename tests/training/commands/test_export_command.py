@@ -11,7 +11,7 @@ from training.certificates.tracker import TrackerSettings
 from training.commands import export as export_command
 from training.commands.export import export_run
 from training.data.data_sets import load_digits
-from training.engine import restore as restored
+from training.engine import stored_network as restored
 from training.engine.build import network_of
 from training.engine.config import PRESETS, PruneSettings, to_json
 from training.engine.gate_learner import GateLearner

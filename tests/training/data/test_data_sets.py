@@ -123,7 +123,7 @@ PIXELS = np.zeros((RECORDS, 3072), np.uint8)
         ("binary", damage_cut, "is truncated: 12192 bytes is no whole number of 3073-byte records"),
         ("binary", damage_record, "holds 3 images and 3 labels; 4 of each are expected"),
         ("binary", damage_label, "is not CIFAR-10: it has the label 10, above 9"),
-        ("binary", damage_folder, "cannot be read"),
+        ("binary", damage_folder, "must be a file; it is something else: remove it"),
         ("binary", lambda path: path.write_bytes(b""), "holds 0 images"),
         ("python", Path.unlink, "is missing"),
         ("python", damage_cut, "is no readable CIFAR-10 pickle: pickle data was truncated"),

@@ -283,7 +283,7 @@ def test_a_rule_with_a_comma_and_other_letters_can_be_named(tmp_path):
     [
         ({"share": 0.0}, r"share must be in \(0, 1\); got 0.0"),
         ({"share": 1.0}, r"share must be in \(0, 1\); got 1.0"),
-        ({"seeds": 0}, "seeds must be ≥ 1; got 0"),
+        ({"seeds": 0}, "seeds must be ≥ 1 and ≤ 10000; got 0"),
         ({"retrain": 0}, "retrain must be ≥ 1; got 0"),
         ({"epochs": 0}, "epochs must be ≥ 1; got 0"),
         ({"seed": -1}, "seed must be ≥ 0"),
