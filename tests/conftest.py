@@ -4,15 +4,24 @@ Shapes in signatures are jaxtyping's; outside the tests they are documentation a
 """
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# Before any test module imports what it tests.
+ROOT = Path(__file__).parents[1]
+
+# Before any test module imports what it tests. A check costs at every call, so only where there are shapes: the other
+# types are mypy's.
 install_import_hook(
-    ["training", "figures"],
+    [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for package in ("training", "figures")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if "from jaxtyping import" in path.read_text(encoding="utf-8")
+    ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float
 )
 
