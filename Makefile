@@ -26,8 +26,9 @@ verify: $(READY)  ## check every mathematical claim
 figures: $(READY)  ## draw all figures from the committed results
 	$(RUN) -m figures
 
+# Every command that a test starts would compile this package again where byte code is not kept.
 test: $(READY)  ## the tests
-	$(RUN) -m pytest
+	PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest
 
 lint: $(READY)  ## style and types
 	$(VENV)/bin/ruff check .

@@ -30,8 +30,10 @@ class Verify:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return the exit status: 0 all proved or held, 1 anything refuted, undecided, failed or nothing
-    checked, 2 bad input.
+    """Run the command; return the exit status.
+
+    0: each claim came out as its method must (`Record.good`); 1: anything refuted, undecided, failed, only held where
+    a proof was due, or nothing checked; 2: bad input.
     """
     options = parse(Verify, "python -m dynamics verify", arguments)
     console = Console()

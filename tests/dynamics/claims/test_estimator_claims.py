@@ -7,11 +7,6 @@ from dynamics.claims import estimators as claims
 from dynamics.proofs.claim import Status
 
 
-@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.name)
-def test_claims_hold(claim):
-    assert claim.check().status == Status.PROVED
-
-
 def first_order(masks, losses, slopes, theta):
     return sum(row[0] for row in slopes) / len(slopes)
 

@@ -15,15 +15,6 @@ from dynamics.gates.ode import RATE, THETA
 from dynamics.proofs.claim import Status
 
 
-@pytest.mark.parametrize("item", linear.CLAIMS, ids=lambda item: item.name)
-def test_claim_is_proved(item):
-    outcome = item.check()
-    assert outcome.status is Status.PROVED, outcome
-    if item.method == "branch and bound":
-        assert outcome.cases > 1
-        assert outcome.margin > 0
-
-
 def moved(**factors):
     """The scaled margin with the separatrix's offset, or its slope, multiplied by a factor."""
     offset = scaled_margin().subs({RHO: 0, THETA: 0})
