@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are first used, half a second that not every command needs
 import sympy as sp
-from scipy.optimize import brentq
 
 from dynamics.gates.reduced import GRID, SIZE, Reduced
 from dynamics.numeric import Array
@@ -107,4 +107,7 @@ def _positive_roots(expression: sp.Expr) -> list[float]:
     with np.errstate(all="ignore"):
         on_grid = np.broadcast_to(function(np.exp(GRID)), GRID.shape)
         changes = np.flatnonzero(np.isfinite(on_grid[1:]) & (on_grid[:-1] * on_grid[1:] < 0))
-        return [math.exp(brentq(lambda x: function(np.exp(x)), GRID[i], GRID[i + 1], xtol=1e-15)) for i in changes]
+        return [
+            math.exp(scipy.optimize.brentq(lambda x: function(np.exp(x)), GRID[i], GRID[i + 1], xtol=1e-15))
+            for i in changes
+        ]

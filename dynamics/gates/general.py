@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
+import scipy  # its parts load when they are first used, half a second that not every command needs
 import sympy as sp
-from scipy.optimize import brentq
 
 from dynamics.gates.equilibria import Equilibrium, equilibria
 from dynamics.gates.gate import Gate
@@ -303,7 +303,7 @@ def _headroom(reduced: Reduced, values: dict[str, float], log_size: Floats, thet
         if abs(outer) >= 64:
             return math.inf if step > 0 else 0.0
         inner, outer = outer, outer * 2
-    return 2.0 ** brentq(margin, *sorted((inner, outer)), xtol=1e-13)
+    return 2.0 ** scipy.optimize.brentq(margin, *sorted((inner, outer)), xtol=1e-13)
 
 
 def _groups(columns: list[Floats]) -> list[tuple[tuple[float, ...], np.ndarray | slice]]:

@@ -23,9 +23,8 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy  # its parts load when they are first used, half a second that not every command needs
 from numpy.typing import NDArray
-from scipy.integrate import DOP853, Radau
-from scipy.optimize import brentq
 
 from dynamics.gates.reduced import GRID, ORDER, Reduced
 
@@ -70,8 +69,8 @@ class Branch:
         self.stiff = stiff
         self.solver = self._solver() if self.alive else None
 
-    def _solver(self) -> DOP853 | Radau:
-        method, rtol = (Radau, 1e-11) if self.stiff else (DOP853, 1e-12)
+    def _solver(self) -> scipy.integrate.OdeSolver:
+        method, rtol = (scipy.integrate.Radau, 1e-11) if self.stiff else (scipy.integrate.DOP853, 1e-12)
         return method(
             lambda x, y: [self.slope(x, float(y[0]))],
             self.ends[-1],
@@ -203,7 +202,7 @@ class Separatrix:
     def _root(self, function: Callable[[float], float], low: float, high: float) -> float:
         if function(low) >= 0:
             return float(low)
-        return float(brentq(function, low, high, xtol=1e-15, rtol=1e-15, maxiter=200))
+        return float(scipy.optimize.brentq(function, low, high, xtol=1e-15, rtol=1e-15, maxiter=200))
 
     def _point(self, log_size: float) -> tuple[float, float, float]:
         """Return (f, α, B) at one size; NaN where they are not defined."""

@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from scipy.integrate import solve_ivp
+import scipy  # its parts load when they are first used, half a second that not every command needs
 
 __all__ = ["Path", "projected_path"]
 
@@ -94,7 +94,7 @@ def projected_path(
         for i, face in held.items():
             z[i] = face
         watched, events = _events(field, held, limited)
-        piece = solve_ivp(
+        piece = scipy.integrate.solve_ivp(
             _with_zeros(field, list(held)),
             (t, horizon),
             z,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from training.certificates.history import sound_history
 from training.errors import InputError
@@ -165,6 +165,6 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     mean, deviation = mean_and_deviation(values)
     interval = None
     if mean is not None and deviation is not None:
-        half = float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
+        half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation / len(values) ** 0.5
         interval = [mean - half, mean + half]
     return {"mean": mean, "deviation": deviation, "interval": interval, "values": list(values)}
