@@ -72,9 +72,12 @@ class Gate(ABC):
 
         Infinite where the coupling is zero: without a pull there is no saddle.
         """
-        given = operands({}, self.parameters)
-        given.values[COUPLING.name] = given.xp.abs(given[COUPLING.name])  # −0, a measured pull of none, is 0
-        return _saddle(type(self))(given)
+        return self._saddle_of(operands({}, self.parameters))
+
+    def _saddle_of(self, given: Operands) -> tuple[Array, ...]:
+        """Return the saddle in the backend of the operands, which hold the parameters."""
+        coupling = given.xp.abs(given[COUPLING.name])  # −0, a measured pull of none, is 0
+        return _saddle(type(self))(Operands(given.xp, {**given.values, COUPLING.name: coupling}))
 
     @property
     def eigenvalues(self) -> tuple[Array, ...]:

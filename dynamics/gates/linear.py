@@ -76,5 +76,5 @@ class LinearGate(ClosedFormGate):
     def in_box(self, *state: Array) -> Array:
         """Return whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
         given = self.checked_state(*state)
-        rho_star, theta_star = self.saddle
+        rho_star, theta_star = self._saddle_of(given)
         return (given["rho"] < rho_star) & (given["theta"] < theta_star)
