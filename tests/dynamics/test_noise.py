@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from mpmath import mpf
 
@@ -76,12 +76,38 @@ def test_more_noise_and_later_separatrix_never_lower_the_bound(rho, theta, h, si
     assert bound(steps=100) <= base * (1 + 1e-9)
 
 
-def test_gate_form_is_the_scalar_form():
-    share = float(GATE.margin(1.0, 0.1) - GATE.margin(0.0, 0.1))
-    phi = float(GATE.margin(0.2, 0.1))
-    sigma = math.hypot(0.7, share * 0.3)
-    by_hand = reference(phi, float(GATE.eigenvalues[-1]), 0.05, sigma)
-    assert float(escape_exponent(GATE, 0.2, 0.1, step=0.05, sigma_rho=0.3, sigma_theta=0.7)) == pytest.approx(by_hand)
+constants = st.floats(0.05, 20)
+
+
+@given(
+    gate=st.builds(LinearGate, decay=constants, coupling=constants, cost=constants, rate=constants),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    sigma_rho=st.floats(0, 3),
+    sigma_theta=st.floats(0, 3),
+)
+def test_gate_form_is_the_scalar_form(gate, shares, sigma_rho, sigma_theta):
+    """σ from the slope s of φ and the rate r, at every r: √((rσ_θ)² + (sσ_ρ)²), or rσ_θ + |s|σ_ρ if dependent."""
+    assume(gate.saddle[1] <= 1)  # else the margin is cut off, and the bound speaks of φ
+    rho, theta = shares[0] * float(gate.saddle[0]), shares[1] * float(gate.saddle[1])
+    slope, rate = float(gate.margin(1.0, 0.1) - gate.margin(0.0, 0.1)), float(gate.parameters["rate"])
+    phi, mu = float(gate.margin(rho, theta)), float(gate.eigenvalues[-1])
+    assume(phi < -1e-6 and max(sigma_rho * slope, rate * sigma_theta) > 1e-3)
+    parts = rate * sigma_theta, slope * sigma_rho
+    for independent, sigma in ((True, math.hypot(*parts)), (False, sum(parts))):
+        noises = {"sigma_rho": sigma_rho, "sigma_theta": sigma_theta, "independent": independent}
+        found = float(escape_exponent(gate, rho, theta, step=0.05, **noises))
+        assert found == pytest.approx(reference(phi, mu, 0.05, sigma), rel=1e-6)
+
+
+def test_noises_that_may_depend_on_one_another_are_worse_than_independent_ones():
+    """(rσ_θ + |s|σ_ρ)² is up to twice r²σ_θ² + s²σ_ρ², and exactly twice where both shares are equal."""
+    gate = LinearGate(decay=1.0, coupling=2.0, cost=1.0, rate=3.0)
+    slope = float(gate.margin(1.0, 0.1) - gate.margin(0.0, 0.1))
+    equal_shares = {"step": 0.01, "sigma_rho": 0.3 / slope, "sigma_theta": 0.1}
+    independent, any_noise = (
+        float(escape_exponent(gate, 0.2, 0.1, independent=choice, **equal_shares)) for choice in (True, False)
+    )
+    assert 0 < any_noise == pytest.approx(independent / 2)
 
 
 def test_small_steps_approach_the_limit_formula():

@@ -321,3 +321,28 @@ def test_no_old_correction_holds_up_a_unit_whose_branch_is_off():
             sums = Sums.of(masks, slopes / 64, torch.zeros(64).double(), on)
             value = estimator.of(sums, 64)
         torch.testing.assert_close(value, torch.tensor([-0.5]).double() * on.double().mean(), rtol=1e-9, atol=1e-12)
+
+
+@given(st.floats(0.1, 3.0), st.integers(0, 1000))
+@settings(deadline=None, max_examples=15)
+def test_corrections_follow_the_weights_to_second_order(ratio, seed):
+    """ℓ = ½(y − Σ ξ_g w_g)², one gate alone: after w → ratio·w a batch with ξ = 1 only still gives the new D exactly.
+
+    Its slope at ξ = 1 is −(y − w)w, and D = −yw + w²/2: what is missing is −½f″, with f″ = w² of second order.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    target, weight = torch.randn(2, generator=generator, dtype=torch.float64).tolist()
+    theta = torch.tensor([0.9], dtype=torch.float64)
+
+    def shown(masks, w):
+        error = target - masks * w
+        return masks, -error * w / len(masks), error[:, 0].square() / 2, theta
+
+    both, on = torch.tensor([[1.0], [1.0], [0.0]]).double(), torch.ones(3, 1).double()
+    for by_losses in (False, True):
+        method = Corrected(by_losses)
+        method(*shown(both, weight))
+        method.follow(torch.tensor([ratio], dtype=torch.float64))
+        found = method(*shown(on, weight * ratio)).value.item()
+        new = weight * ratio
+        assert found == pytest.approx(-target * new + new**2 / 2, rel=1e-9, abs=1e-9)
