@@ -8,6 +8,7 @@ from dynamics.claims import (
     estimators,
     general,
     hyperprior,
+    hypotheses,
     linear,
     noise,
     objective,
@@ -16,4 +17,16 @@ from dynamics.claims import (
 __all__ = ["TOPICS"]
 
 #: The topics in the order in which they build on one another. Each has `CLAIMS`, a tuple of `Claim`.
-TOPICS = (hyperprior, objective, complexity, linear, bilinear, basins, general, noise, closed_form, estimators)
+TOPICS = (
+    hyperprior,
+    objective,
+    complexity,
+    linear,
+    bilinear,
+    basins,
+    hypotheses,
+    general,
+    noise,
+    closed_form,
+    estimators,
+)

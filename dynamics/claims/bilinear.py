@@ -261,9 +261,13 @@ def _limit_steps() -> list[Step]:
     """Return the steps of the proof: at S = S*: k tends to the unstable eigenvalue √(2rηκ) from both sides, so that V'
     = kV there, too.
     """
-    growth_squared = (RATE * COUPLING * (ENERGY - SADDLE_ENERGY)) ** 2 / compiled_height()
-    limit = sp.limit(growth_squared, ENERGY, SADDLE_ENERGY).subs(AT_SADDLE)
+    limit = sp.limit(_growth_squared(), ENERGY, SADDLE_ENERGY).subs(AT_SADDLE)
     return [equal("k at S*", limit, BILINEAR.eigenvalues[-1] ** 2)]
+
+
+def _growth_squared() -> sp.Expr:
+    """Return k² = (rη(S − S*))²/g."""
+    return (RATE * COUPLING * (ENERGY - SADDLE_ENERGY)) ** 2 / compiled_height()
 
 
 @claim(
@@ -284,15 +288,20 @@ def inward() -> Outcome:
     "symbolic",
 )
 def attraction() -> Outcome:
-    """Prove the statement: V never rises (`bilinear-inward`), so V ≤ V₀ < 0, and S < S₀ where θ_sep(S₀) = 0.
+    """Prove the statement: V never rises (`bilinear-inward`), so V ≤ V₀ < 0, and θ < θ_sep.
 
-    While S ≥ S*/2, k is at least some k₁ > 0 (continuous and positive on [S*/2, S₀]) and V ≥ −M, M = θ_sep(S*/2); so
-    the flow spends at most T₁ = ln(M/|V₀|)/k₁ there in all. (On θ = 0 with S ≥ S* the bound on θ' is not negative, so
-    V' ≤ kV holds; with S < S* the gate is at its end.) θ rises only where S > S*, in all by at most T₁·rηS₀. While
-    S < S*/2, θ' ≤ −rκ/2 as long as θ > 0. So θ = 0 with S < S* is reached; there θ' < 0 is stopped and
+    Where S ≥ S*, θ < θ_sep(S) ≤ θ*, so that S falls: S stays below S₁ = max(S, S*). While S ≥ S*/2, k ≥ k(S*/2), as
+    k = rη|S − S*|/√g rises with S, and V ≥ −M, M = θ_sep(S*/2); so the flow spends at most T₁ = ln(M/|V₀|)/k(S*/2)
+    there in all. (On θ = 0 with S ≥ S* the bound on θ' is not negative, so V' ≤ kV holds; with S < S* the gate is at
+    its end.) θ rises only where S > S*, in all by at most T₁·r(ηS₁ − κ). While S < S*/2, θ' ≤ −rκ/2 as long as θ > 0.
+    So θ = 0 with S < S* is reached (within the time of `bilinear-deadline`); there θ' < 0 is stopped and
     S' ≤ −2λS ≤ 0, for ever. S = 0 stays 0 and θ' = −rκ.
     """
-    _, theta_dot = reduced_field()
+    energy_dot, theta_dot = reduced_field()
+    x = sp.Symbol("x", positive=True)  # S/S*
+    unit = compiled_height().subs({ENERGY: x, SADDLE_ENERGY: 1, RATE: 1})
+    share = (x - 1) ** 2 / unit  # k²/(rηκ)
+    turn = 2 * unit - (x - 1) ** 2 / x  # has the sign of x − 1, since it rises and vanishes at 1
     return prove(
         *growth_steps(branch),
         *face_steps(),
@@ -301,6 +310,13 @@ def attraction() -> Outcome:
         negative("theta' at S*/2", theta_dot.subs(ENERGY, COST / COUPLING / 2), -RATE * COST / 2),
         negative("theta' at S = 0", theta_dot.subs(ENERGY, 0), -RATE * COST),
         nonnegative("theta' on S ≥ S*", theta_dot.subs(ENERGY, COST / COUPLING + GAP), RATE * COUPLING * GAP),
+        negative("S' below theta*", energy_dot.subs(THETA, SADDLE_THETA - GAP), -2 * COUPLING * GAP * ENERGY),
+        equal(
+            "k by S/S*", share.subs(x, ENERGY / SADDLE_ENERGY), _growth_squared() / (RATE * COUPLING**2 * SADDLE_ENERGY)
+        ),
+        equal("k rises with S", sp.diff(share, x), (x - 1) * turn / unit**2),
+        equal("its sign at S*", turn.subs(x, 1), 0),
+        nonnegative("its sign off S*", sp.diff(turn, x), (1 - 1 / x) ** 2),
         scope=ALL,
     )
 
