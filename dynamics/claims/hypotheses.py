@@ -233,8 +233,8 @@ def one_sided(population: Population, deadline: Deadline) -> Outcome:
         return refuted("gates within the hypotheses", {**constants, **start, **ended, "wrong": int(wrong.sum())})
     share = died[judged] / STEPS
     scope = (
-        f"vectors that turn, η(t) ≤ η, κ(t) ≥ κ; {STEPS} steps of fourth order to the deadline, and {LATE} more; a margin "
-        f"may rise by {ROUNDING:g} of the region's depth (error of the steps); time over deadline: "
+        f"vectors that turn, η(t) ≤ η, κ(t) ≥ κ; {STEPS} steps of fourth order to the deadline and {LATE} more; a "
+        f"margin may rise by {ROUNDING:g} of the region's depth (error of the steps); time over deadline: "
         f"median {np.median(share):.2f}, at most {share.max():.2f}"
     )
     return held(scope, cases=int(judged.sum()), margin=ROUNDING - float(worst[judged].max()))
