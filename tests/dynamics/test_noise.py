@@ -238,16 +238,48 @@ def test_a_bound_without_the_weights_noise_is_refuted():
     assert outcome.status is Status.REFUTED
 
 
-def test_the_vector_correction_is_needed():
-    """With many weights and little else, noise alone carries ‖w‖ out; the uncorrected bound is then wrong."""
-    gate = LinearGate(decay=0.1, coupling=1.0, cost=1.0, rate=0.1)
-    case = claims.Setting(gate, 0.05, 0.3, 0.02, 0.8, 0.01, "normal", dimension=400, moment=(1.0 + 16.0) ** 2)
-    assert claims.compare([case], 200, 3).status is Status.HELD
+def test_dependent_noise_taken_for_independent_is_refuted():
+    cases = list(claims.settings(30, np.random.default_rng(1)))
+    assert any(case.dependent for case in cases)
+    outcome = claims.compare(
+        cases, 10_000, 2, bound=lambda *a, **k: escape_probability(*a, **{**k, "independent": True})
+    )
+    assert outcome.status is Status.REFUTED and "dependent=True" in outcome.witness["setting"]
 
-    def uncorrected(*args, **kwargs):
-        return escape_probability(*args, **{**kwargs, "update_moment": None})
 
-    assert claims.compare([case], 200, 3, bound=uncorrected).status is Status.REFUTED
+@pytest.mark.parametrize("share", [0.0, 0.01])
+def test_the_vector_correction_is_needed(share):
+    """With none of the second moment, or a hundredth of it, the claim's own trials refute the bound."""
+    outcome = claims.vectors_check(
+        lambda *a, **k: escape_probability(*a, **{**k, "update_moment": share * k["update_moment"]}), paths=400
+    )
+    assert outcome.status is Status.REFUTED
+    assert outcome.witness["observed"] > 2 * outcome.witness["bound"]
+
+
+@pytest.mark.parametrize(("dimension", "rho", "theta"), [(2, 0.4, 0.3), (30, 0.3, 0.2)])
+def test_norms_alone_are_as_good_as_whole_vectors(dimension, rho, theta):
+    """Against the recursion of w itself, vector by vector: the share of escapes and of deaths within the steps."""
+    gate, h, sigma, steps, paths = LinearGate(decay=0.5, coupling=1.0, cost=0.6, rate=1.0), 0.1, 0.5, 40, 4000
+    case = claims.Setting(gate, rho, theta, h, sigma, 0.3, "normal", dimension, 100.0)
+    fast = claims.simulate(case, paths, np.random.default_rng(0), steps=steps)
+    rng = np.random.default_rng(1)
+    w, theta = np.zeros((paths, dimension)), np.full(paths, theta)
+    w[:, 0] = rho
+    escaped, died = np.zeros((2, paths), dtype=bool)
+    for _ in range(steps):
+        rho = np.linalg.norm(w, axis=1)
+        sphere = rng.standard_normal(w.shape)
+        sphere *= sigma * dimension**0.5 / np.linalg.norm(sphere, axis=1, keepdims=True)
+        w = w + h * ((theta / rho - 0.5)[:, None] * w + sphere)
+        theta = np.minimum(theta + h * (rho - 0.6 + 0.3 * rng.standard_normal(paths)), 1)
+        out = gate.margin(np.linalg.norm(w, axis=1), np.maximum(theta, 0)) + np.minimum(theta, 0) >= 0
+        escaped |= out & ~died
+        died |= (theta <= 0) & ~escaped
+        theta = np.maximum(theta, 0)
+    for one, other in ((fast.escaped, escaped.sum()), (fast.died, died.sum())):
+        assert abs(one - other) < 5 * np.sqrt(paths / 2), (fast, escaped.sum(), died.sum())
+    assert min(fast.escaped, fast.died) > 100
 
 
 def test_paths_that_did_not_end_leave_the_claim_undecided(monkeypatch):
