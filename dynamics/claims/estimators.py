@@ -206,7 +206,11 @@ def first_order() -> Outcome:
     return check_rule(first_order_mean, lambda f: (THETA - sp.Rational(1, 2)) * sp.diff(f, XI, 2), 2)
 
 
-@claim("estimators-corrected", "ḡ − (ξ̄ − ½)f″ has mean D for quadratic f, whatever the share ξ̄", "symbolic")
+@claim(
+    "estimators-corrected",
+    "the mean slope less (x − ½)·f″ has mean D for quadratic f, whatever the share x of samples with ξ = 1",
+    "symbolic",
+)
 def corrected() -> Outcome:
     """Prove the statement: the estimate `curvature` of the trainer, given ĉ = f″."""
     return check_corrected()
