@@ -69,6 +69,7 @@ from dynamics.gates.ode import COUPLING, DECAY, RATE, THETA
 from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
 __all__ = [
+    "dependent_noise",
     "deviations",
     "drift_excess",
     "escape_exponent",
@@ -113,6 +114,11 @@ def gate_noise() -> sp.Expr:
     return sp.sqrt((RATE * SIGMA_THETA) ** 2 + (weight_share() * SIGMA_RHO) ** 2)
 
 
+def dependent_noise() -> sp.Expr:
+    """Return σ = rσ_θ + |s|σ_ρ, for noises that may depend on one another."""
+    return RATE * SIGMA_THETA + weight_share() * SIGMA_RHO
+
+
 def drift_excess() -> sp.Expr:
     """Return b = λδ + hV/(2δ), by which noise pushes √(‖w‖² + δ²) outward, per unit of time."""
     return DECAY * SMOOTHING + STEP * MOMENT / (2 * SMOOTHING)
@@ -121,7 +127,7 @@ def drift_excess() -> sp.Expr:
 _deviations = compile_expressions([MARGIN, NOISE, UNSTABLE, STEP], [deviations()])
 _gate = compile_expressions(
     [RHO, THETA, RATIO, SADDLE_RHO, RATE, COUPLING, SIGMA_RHO, SIGMA_THETA],
-    [scaled_margin(), normal_rate(), gate_noise(), RATE * SIGMA_THETA + weight_share() * SIGMA_RHO],
+    [scaled_margin(), normal_rate(), gate_noise(), dependent_noise()],
 )
 _excess = compile_expressions([DECAY, SMOOTHING, STEP, MOMENT], [drift_excess()])
 

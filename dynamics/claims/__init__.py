@@ -6,8 +6,10 @@ from dynamics.claims import (
     closed_form,
     complexity,
     estimators,
+    functions,
     general,
     hyperprior,
+    hypotheses,
     linear,
     noise,
     objective,
@@ -16,4 +18,17 @@ from dynamics.claims import (
 __all__ = ["TOPICS"]
 
 #: The topics in the order in which they build on one another. Each has `CLAIMS`, a tuple of `Claim`.
-TOPICS = (hyperprior, objective, complexity, linear, bilinear, basins, general, noise, closed_form, estimators)
+TOPICS = (
+    hyperprior,
+    objective,
+    complexity,
+    linear,
+    bilinear,
+    functions,
+    basins,
+    hypotheses,
+    general,
+    noise,
+    closed_form,
+    estimators,
+)

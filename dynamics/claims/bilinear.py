@@ -6,7 +6,8 @@ S = S*/(1 + v) and S = S*(1 + v), v > 0, where signs can be read off; S = S* is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import sympy as sp
 
@@ -18,14 +19,27 @@ from dynamics.gates.bilinear import (
     RHO_IN,
     RHO_OUT,
     SADDLE_ENERGY,
+    compiled_squared_height,
     first_integral,
     reduced_field,
     scaled_squared_height,
     squared_height,
 )
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
-from dynamics.proofs.boxes import Axis, all_positive, balls, centred, joined, prove_positive
-from dynamics.proofs.claim import Claim, Outcome, Status, claim
+from dynamics.numeric import Operands
+from dynamics.proofs.boxes import (
+    Axis,
+    Ball,
+    all_positive,
+    balls,
+    centred,
+    compiled_differs,
+    compiled_on_balls,
+    joined,
+    prove_positive,
+    require_flint,
+)
+from dynamics.proofs.claim import Claim, Outcome, Status, claim, undecided
 from dynamics.proofs.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
 
 __all__ = ["CLAIMS"]
@@ -33,6 +47,8 @@ __all__ = ["CLAIMS"]
 HEIGHT = sp.Symbol("height", positive=True)  # √g
 FAR = sp.Symbol("v", positive=True)  # how far S is from S*
 GAP = sp.Symbol("gap", positive=True)
+#: A function from `compile_expressions`.
+Compiled = Callable[[Operands], tuple[Any, ...]]
 ALL = "all λ, η, κ, r > 0"
 SADDLE_THETA = DECAY / COUPLING
 AT_SADDLE = {SADDLE_ENERGY: COST / COUPLING}
@@ -261,9 +277,13 @@ def _limit_steps() -> list[Step]:
     """Return the steps of the proof: at S = S*: k tends to the unstable eigenvalue √(2rηκ) from both sides, so that V'
     = kV there, too.
     """
-    growth_squared = (RATE * COUPLING * (ENERGY - SADDLE_ENERGY)) ** 2 / compiled_height()
-    limit = sp.limit(growth_squared, ENERGY, SADDLE_ENERGY).subs(AT_SADDLE)
+    limit = sp.limit(_growth_squared(), ENERGY, SADDLE_ENERGY).subs(AT_SADDLE)
     return [equal("k at S*", limit, BILINEAR.eigenvalues[-1] ** 2)]
+
+
+def _growth_squared() -> sp.Expr:
+    """Return k² = (rη(S − S*))²/g."""
+    return (RATE * COUPLING * (ENERGY - SADDLE_ENERGY)) ** 2 / compiled_height()
 
 
 @claim(
@@ -284,15 +304,20 @@ def inward() -> Outcome:
     "symbolic",
 )
 def attraction() -> Outcome:
-    """Prove the statement: V never rises (`bilinear-inward`), so V ≤ V₀ < 0, and S < S₀ where θ_sep(S₀) = 0.
+    """Prove the statement: V never rises (`bilinear-inward`), so V ≤ V₀ < 0, and θ < θ_sep.
 
-    While S ≥ S*/2, k is at least some k₁ > 0 (continuous and positive on [S*/2, S₀]) and V ≥ −M, M = θ_sep(S*/2); so
-    the flow spends at most T₁ = ln(M/|V₀|)/k₁ there in all. (On θ = 0 with S ≥ S* the bound on θ' is not negative, so
-    V' ≤ kV holds; with S < S* the gate is at its end.) θ rises only where S > S*, in all by at most T₁·rηS₀. While
-    S < S*/2, θ' ≤ −rκ/2 as long as θ > 0. So θ = 0 with S < S* is reached; there θ' < 0 is stopped and
+    Where S ≥ S*, θ < θ_sep(S) ≤ θ*, so that S falls: S stays below S₁ = max(S, S*). While S ≥ S*/2, k ≥ k(S*/2), as
+    k = rη|S − S*|/√g rises with S, and V ≥ −M, M = θ_sep(S*/2); so the flow spends at most T₁ = ln(M/|V₀|)/k(S*/2)
+    there in all. (On θ = 0 with S ≥ S* the bound on θ' is not negative, so V' ≤ kV holds; with S < S* the gate is at
+    its end.) θ rises only where S > S*, in all by at most T₁·r(ηS₁ − κ). While S < S*/2, θ' ≤ −rκ/2 as long as θ > 0.
+    So θ = 0 with S < S* is reached (within the time of `bilinear-deadline`); there θ' < 0 is stopped and
     S' ≤ −2λS ≤ 0, for ever. S = 0 stays 0 and θ' = −rκ.
     """
-    _, theta_dot = reduced_field()
+    energy_dot, theta_dot = reduced_field()
+    x = sp.Symbol("x", positive=True)  # S/S*
+    unit = compiled_height().subs({ENERGY: x, SADDLE_ENERGY: 1, RATE: 1})
+    share = (x - 1) ** 2 / unit  # k²/(rηκ)
+    turn = 2 * unit - (x - 1) ** 2 / x  # has the sign of x − 1, since it rises and vanishes at 1
     return prove(
         *growth_steps(branch),
         *face_steps(),
@@ -301,6 +326,13 @@ def attraction() -> Outcome:
         negative("theta' at S*/2", theta_dot.subs(ENERGY, COST / COUPLING / 2), -RATE * COST / 2),
         negative("theta' at S = 0", theta_dot.subs(ENERGY, 0), -RATE * COST),
         nonnegative("theta' on S ≥ S*", theta_dot.subs(ENERGY, COST / COUPLING + GAP), RATE * COUPLING * GAP),
+        negative("S' below theta*", energy_dot.subs(THETA, SADDLE_THETA - GAP), -2 * COUPLING * GAP * ENERGY),
+        equal(
+            "k by S/S*", share.subs(x, ENERGY / SADDLE_ENERGY), _growth_squared() / (RATE * COUPLING**2 * SADDLE_ENERGY)
+        ),
+        equal("k rises with S", sp.diff(share, x), (x - 1) * turn / unit**2),
+        equal("its sign at S*", turn.subs(x, 1), 0),
+        nonnegative("its sign off S*", sp.diff(turn, x), (1 - 1 / x) ** 2),
         scope=ALL,
     )
 
@@ -333,13 +365,16 @@ def sharp() -> Outcome:
 
 @claim(
     "bilinear-inward-balls",
-    "on the levels V = −δ the reduced flow points strictly inwards (compiled expression)",
+    "on every level V = −δ, δ > 0, the reduced flow points strictly inwards, at S = S* too (compiled function)",
     "branch and bound",
 )
-def inward_balls(theta_sep: Branch = branch) -> Outcome:
+def inward_balls(theta_sep: Branch = branch, compiled: Compiled = compiled_squared_height) -> Outcome:
     """Prove the statement: `bilinear-inward` again, by ball arithmetic. S = S*x, θ = θ* + √(rS*)·z and time in units of
     1/(η√(rS*)) leave x' = 2zx, z' = x − 1 without any parameter (checked first), so one gate stands for all: λ = η = κ
     = r = 1.
+
+    Along the flow V' = kV (checked next), so that only k = |x − 1|/√g has to be positive: off S*, the compiled g is; at
+    S*, where g vanishes, so does its derivative, and g″ > 0 makes g/(x − 1)² positive and finite.
     """
     z = sp.Symbol("z", real=True)
     size = sp.sqrt(RATE * COST / COUPLING)
@@ -349,6 +384,33 @@ def inward_balls(theta_sep: Branch = branch) -> Outcome:
     reduction = prove(equal("x'", dots[0] / (COST / COUPLING), 2 * z * ENERGY), equal("z'", dots[1] / size, ENERGY - 1))
     if reduction.status is not Status.PROVED:
         return reduction
+    if prove(*growth_steps(theta_sep)).status is not Status.PROVED:
+        return _crossed(theta_sep)
+    differs = compiled_differs(compiled, scaled_squared_height())
+    if differs is not None:
+        return differs
+    flint = require_flint()
+    unit = compiled_height().subs({SADDLE_ENERGY: 1, RATE: 1})
+    slope = sp.diff(unit, ENERGY)
+    at_saddle = prove(equal("g at S*", unit.subs(ENERGY, 1), 0), equal("g' at S*", slope.subs(ENERGY, 1), 0))
+    if at_saddle.status is not Status.PROVED:
+        return at_saddle
+
+    def height(values: Mapping[str, Ball]) -> Ball:
+        x, one = values[ENERGY.name], flint.arb(1)
+        known = {EXCESS.name: x - 1, LOG_RATIO.name: x.log(), SADDLE_ENERGY.name: one, RATE.name: one}
+        return compiled_on_balls(compiled, known)[0] / (x - 1) ** 2
+
+    note = "S over S*; every δ > 0"
+    return joined(
+        prove_positive(height, {ENERGY.name: Axis(1e-6, 0.75)}, note=note),
+        prove_positive(balls(sp.diff(slope, ENERGY)), {ENERGY.name: Axis(0.75, 1.25)}, note=f"{note}; g″"),
+        prove_positive(height, {ENERGY.name: Axis(1.25, 50.0)}, note=note),
+    )
+
+
+def _crossed(theta_sep: Branch) -> Outcome:
+    """Return a state on a level below a curve that is no separatrix, at which the flow does not go inwards."""
     units = {DECAY: 1, COUPLING: 1, COST: 1, RATE: 1}
     energy_dot, theta_dot = (f.subs(units) for f in reduced_field())
     outcomes = []
@@ -356,9 +418,10 @@ def inward_balls(theta_sep: Branch = branch) -> Outcome:
         curve = theta_sep(sigma).subs(units)
         inwards = (-theta_dot + sp.diff(curve, ENERGY) * energy_dot).subs(THETA, curve - GAP)
         box = {ENERGY.name: axis, GAP.name: Axis(0.01, 10.0)}
-        note = "S over S*, gap = δ over √(rS*); S* itself (0.95 to 1.05) and δ < 0.01 are left out"
-        outcomes.append(prove_positive(centred(inwards), box, note=note))
-    return joined(*outcomes)
+        outcomes.append(prove_positive(centred(inwards), box, note="S over S*, gap = δ over √(rS*)"))
+        if outcomes[-1].status is Status.REFUTED:
+            return outcomes[-1]
+    return undecided("V' = kV does not hold, and no state was found that shows it")
 
 
 @claim(
@@ -389,7 +452,7 @@ def monotone(squared: sp.Expr | None = None) -> Outcome:
 
 @claim(
     "bilinear-monotone-balls",
-    "g > 0, ∂θ_sep/∂S* > 0 off S* (compiled expression)",
+    "g > 0, ∂θ_sep/∂S* > 0 at every S ≠ S*, however near (compiled expression)",
     "branch and bound",
 )
 def monotone_balls(squared: sp.Expr | None = None) -> Outcome:
@@ -405,12 +468,21 @@ def monotone_balls(squared: sp.Expr | None = None) -> Outcome:
     if homogeneous.status is not Status.PROVED:
         return homogeneous
     outcomes = []
-    for sigma, axis in ((1, Axis(1e-6, 700.0)), (-1, Axis(1e-6, 14.0))):
+    for sigma, end in ((1, 700.0), (-1, 14.0)):
         at = {RATE: 1, SADDLE_ENERGY: 1, ENERGY: sp.exp(-sigma * FAR)}
         wanted = {"g": g.subs(at), "sigma·∂g/∂S*": sigma * sp.diff(g, SADDLE_ENERGY).subs(at)}
-        note = "S = S*·e^(∓v), S from 1e-304 S* to 1e6 S*; |ln(S/S*)| < 1e-6 is left out; r, S* > 0 arbitrary"
-        outcomes.append(all_positive(wanted, {FAR.name: axis}, note=note))
-    return joined(*outcomes)
+        note = "S = S*·e^(∓v), S from 1e-304 S* to 1e6 S*; r, S* > 0 arbitrary"
+        outcomes.append(all_positive(wanted, {FAR.name: Axis(0.5, end)}, note=note))
+        # Near S* both vanish, g of second order and its derivative of first: what is left after division is positive.
+        slope, bend = sp.diff(wanted["g"], FAR), sp.diff(wanted["g"], FAR, 2)
+        vanish = [equal(name, f.subs(FAR, 0), 0) for name, f in {**wanted, "∂g/∂v": slope}.items()]
+        outcomes.append(prove(*vanish))
+        rising = {"∂²g/∂v²": bend, "∂(sigma·∂g/∂S*)/∂v": sp.diff(wanted["sigma·∂g/∂S*"], FAR)}
+        outcomes.append(all_positive(rising, {FAR.name: Axis(0.0, 0.5, log=False)}, note=note))
+    for outcome in outcomes:
+        if outcome.status is not Status.PROVED:
+            return outcome
+    return joined(*(outcome for outcome in outcomes if outcome.cases))
 
 
 @claim(

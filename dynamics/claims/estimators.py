@@ -2,7 +2,9 @@
 
 Let f(ξ_k) be the loss along one gate, the others as drawn. What a trainer can see is f or f' at ξ_k = 0 or 1, whichever
 was drawn. Estimates from a batch of independent samples are checked by enumerating all masks of the batch with a free
-symbol for every loss and every θ; those that need samples on both sides of a gate are judged given that there are.
+symbol for every loss and every θ; those that need samples on both sides of a gate are judged given that there are. The
+formulas are those of `dynamics.models.estimates`, on which the trainer's estimators run; its tests run the estimators
+themselves over all masks of a small batch.
 
 Every check takes what it checks as an argument, so that the tests can hand it something wrong.
 """
@@ -12,12 +14,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import sympy as sp
 
+from dynamics.models import estimates
 from dynamics.models.objective import difference, gate_symbols, probability
 from dynamics.proofs.claim import Claim, Outcome, claim, proved, refuted
 
-__all__ = ["CLAIMS", "Batch", "check_batch", "check_rule", "check_unbiased_rule"]
+__all__ = ["CLAIMS", "Batch", "check_batch", "check_corrected", "check_rule", "check_unbiased_rule"]
 
 XI, THETA = sp.Symbol("xi", real=True), sp.Symbol("theta", nonnegative=True)
 
@@ -31,13 +35,13 @@ Values = Sequence[sp.Expr]
 
 
 def first_order_mean(slope: sp.Expr) -> sp.Expr:
-    """Return E f'(ξ) over ξ ~ Ber(θ)."""
-    return THETA * slope.subs(XI, 1) + (1 - THETA) * slope.subs(XI, 0)
+    """Return E f'(ξ) over ξ ~ Ber(θ): the mean of the shipped estimate from one sample, over its two masks."""
+    return sp.Add(*(p * by_first_order([[x]], [], [[slope.subs(XI, x)]], ()) for x, p in ((1, THETA), (0, 1 - THETA))))
 
 
 def trapezoid_mean(slope: sp.Expr) -> sp.Expr:
-    """Return ½ (f'(0) + f'(1))."""
-    return (slope.subs(XI, 0) + slope.subs(XI, 1)) / 2
+    """Return the shipped estimate from two samples of the same f, one on each side."""
+    return by_trapezoid([[0], [1]], [], [[slope.subs(XI, 0)], [slope.subs(XI, 1)]], ())
 
 
 def polynomial(degree: int) -> sp.Expr:
@@ -62,7 +66,7 @@ def check_unbiased_rule() -> Outcome:
     n = sp.Symbol("n", integer=True, positive=True) + 2
     third = n * (n - 1) * (n - 2)  # f‴ = third · t^(n−3)
     kernel = third * (1 / (n - 1) - 1 / n) / 2  # ½ third ∫ t^(n−2) − t^(n−1)
-    by_rule = n / 2 - 1  # ½(f'(0) + f'(1)) − (f(1) − f(0)), since f'(0) = 0 and f'(1) = n
+    by_rule = trapezoid_mean(n * XI) - 1  # less f(1) − f(0); f'(0) = 0 and f'(1) = n as those of nξ
     remainder = sp.simplify(kernel - by_rule)
     if remainder != 0:
         return refuted("ξⁿ, n ≥ 3", {"remainder": str(remainder)})
@@ -135,57 +139,81 @@ def _polynomials(gates: int, wanted: Callable[[tuple[int, ...]], bool]) -> Calla
     return loss
 
 
+def _sums(masks: Masks, values: Sequence[sp.Expr]) -> np.ndarray:
+    """Return the sums of one value a sample over the two sides of gate 0, [side, 1]."""
+    sides = [[value for mask, value in zip(masks, values, strict=True) if mask[0] == side] for side in (0, 1)]
+    return np.array([[sp.Add(*side)] for side in sides], dtype=object)
+
+
+def _count(masks: Masks) -> np.ndarray:
+    return _sums(masks, [sp.Integer(1)] * len(masks))
+
+
+def by_first_order(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
+    """Return the shipped mean slope."""
+    return estimates.first_order(_count(masks), _sums(masks, [row[0] for row in slopes]))[0]
+
+
 def by_difference(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """Return the mean of ℓ at ξ=1 minus mean at ξ=0."""
-    return _side(masks, losses, 1) - _side(masks, losses, 0)
+    """Return the shipped difference in means."""
+    return estimates.difference(_count(masks), _sums(masks, losses))[0]
 
 
 def by_trapezoid(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """Return half the sum of the mean slopes at ξ=1 and ξ=0."""
-    own = [row[0] for row in slopes]
-    return (_side(masks, own, 1) + _side(masks, own, 0)) / 2
+    """Return the shipped trapezoid."""
+    return estimates.trapezoid(_count(masks), _sums(masks, [row[0] for row in slopes]))[0]
 
 
 def by_horvitz_thompson(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """Return the mean of ξℓ/θ − (1−ξ)ℓ/(1−θ), each loss less the mean of the others."""
-    terms = []
-    for b, (mask, loss) in enumerate(zip(masks, losses, strict=True)):
-        centred = loss - _mean([other for c, other in enumerate(losses) if c != b])
-        terms.append(centred / theta[0] if mask[0] else -centred / (1 - theta[0]))
-    return _mean(terms)
+    """Return the shipped Horvitz–Thompson estimate of each loss less the mean of the others."""
+    values = np.array(losses, dtype=object)
+    centred = values - estimates.mean_of_others(values)
+    return estimates.horvitz_thompson(len(masks), _sums(masks, list(centred)), np.array(theta[:1], dtype=object))[0]
 
 
 def by_control(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
-    """Return the difference in means of ℓ_b − Σ_{j≠0} (mean slope of the other samples)_j (ξ_bj − θ_j)."""
-    adjusted = []
-    for b, (mask, loss) in enumerate(zip(masks, losses, strict=True)):
-        for j in range(1, len(theta)):
-            loss = loss - _mean([row[j] for c, row in enumerate(slopes) if c != b]) * (mask[j] - theta[j])
-        adjusted.append(loss)
-    return by_difference(masks, adjusted, slopes, theta)
+    """Return the shipped difference in means, less what the other gates did by the other samples' mean slopes."""
+    return _controlled(masks, losses, estimates.mean_of_others(np.array(slopes, dtype=object)), theta)
 
 
 def by_own_control(masks: Masks, losses: Values, slopes: Sequence[Values], theta: Values) -> sp.Expr:
     """Return `by_control` with each sample's own slopes."""
-    adjusted = [
-        loss - sum(row[j] * (mask[j] - theta[j]) for j in range(1, len(theta)))
-        for mask, loss, row in zip(masks, losses, slopes, strict=True)
-    ]
-    return by_difference(masks, adjusted, slopes, theta)
+    return _controlled(masks, losses, np.array(slopes, dtype=object), theta)
 
 
-def _side(masks: Masks, values: Values, side: int) -> sp.Expr:
-    return _mean([value for mask, value in zip(masks, values, strict=True) if mask[0] == side])
+def _controlled(masks: Masks, losses: Values, slopes: np.ndarray, theta: Values) -> sp.Expr:
+    given = (np.array(value, dtype=object) for value in (losses, masks, slopes, theta))
+    return by_difference(masks, list(estimates.less_other_gates(*given)[:, 0]), [], theta)
 
 
-def _mean(values: Values) -> sp.Expr:
-    return sp.Add(*values) / len(values)
+def check_corrected(curvature_of: Callable[[sp.Expr], sp.Expr] = lambda f: sp.diff(f, XI, 2)) -> Outcome:
+    """Check: the shipped ḡ − (ξ̄ − ½)ĉ has mean D for every batch's ξ̄, ĉ being f″, and quadratic losses.
+
+    The mean given the masks: ḡ has mean (1−ξ̄) f'(0) + ξ̄ f'(1), the samples' losses being exchangeable.
+    """
+    f, share = polynomial(2), sp.Symbol("share", nonnegative=True)
+    slope = sp.diff(f, XI)
+    mean_slope = (1 - share) * slope.subs(XI, 0) + share * slope.subs(XI, 1)
+    found = sp.nsimplify(estimates.corrected(mean_slope, share, curvature_of(f)))
+    remainder = sp.expand(found - (f.subs(XI, 1) - f.subs(XI, 0)))
+    scope = "all polynomials of degree ≤ 2, all shares"
+    return refuted(scope, {"remainder": str(remainder)}) if remainder != 0 else proved(scope)
 
 
 @claim("estimators-first-order", "E f'(ξ) = D + (θ − ½)·f″ for f quadratic in ξ, ξ ~ Ber(θ)", "symbolic")
 def first_order() -> Outcome:
     """Prove the statement: the bias of ∂ℓ/∂ξ as an estimate of D; for ½(y − Σ ξ_k f_k)², f″ = f_k²."""
     return check_rule(first_order_mean, lambda f: (THETA - sp.Rational(1, 2)) * sp.diff(f, XI, 2), 2)
+
+
+@claim(
+    "estimators-corrected",
+    "the mean slope less (x − ½)·f″ has mean D for quadratic f, whatever the share x of samples with ξ = 1",
+    "symbolic",
+)
+def corrected() -> Outcome:
+    """Prove the statement: the estimate `curvature` of the trainer, given ĉ = f″."""
+    return check_corrected()
 
 
 @claim("estimators-trapezoid", "½(f'(0) + f'(1)) = D + ½∫₀¹ t(1−t) f‴(t) dt; exact for quadratic f", "symbolic")
@@ -233,6 +261,7 @@ def control_own() -> Outcome:
 
 CLAIMS: tuple[Claim, ...] = (
     first_order,
+    corrected,
     trapezoid,
     trapezoid_batch,
     difference_in_means,

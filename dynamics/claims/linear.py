@@ -7,11 +7,26 @@ identities of rational functions. λ = 0 is included unless a scope says otherwi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import sympy as sp
 
-from dynamics.gates.linear import LINEAR, RATIO, RHO, SADDLE_RHO, scaled_margin, separatrix_slope
+from dynamics.gates.gate import compiled_field
+from dynamics.gates.linear import LINEAR, RATIO, RHO, SADDLE_RHO, compiled_margin, scaled_margin, separatrix_slope
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
-from dynamics.proofs.boxes import Axis, all_positive, balls, centred, prove_positive
+from dynamics.numeric import Operands
+from dynamics.proofs.boxes import (
+    Axis,
+    Ball,
+    all_positive,
+    balls,
+    compiled_differs,
+    compiled_on_balls,
+    joined,
+    prove_positive,
+    require_flint,
+)
 from dynamics.proofs.claim import Claim, Outcome, Status, claim
 from dynamics.proofs.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
 
@@ -20,7 +35,8 @@ __all__ = ["CLAIMS"]
 DECAY0 = sp.Symbol("decay", nonnegative=True)  # λ = 0 allowed
 MU = sp.Symbol("mu", positive=True)  # μ₊
 GAP = sp.Symbol("gap", positive=True)  # the amount by which some inequality is strict
-SHARE = sp.Symbol("share", nonnegative=True)
+#: A function from `compile_expressions`.
+Compiled = Callable[[Operands], tuple[Any, ...]]
 ALL = "all λ ≥ 0 and η, κ, r > 0"
 ALL_DECAYING = "all λ, η, κ, r > 0"
 
@@ -239,35 +255,38 @@ def inward() -> Outcome:
 
 @claim(
     "linear-inward-balls",
-    "on the levels φ = −δ·rκ/μ the bounding flow points strictly inwards (compiled expression, free θ)",
+    "on every level φ = −δ, 0 < δ ≤ rκ/μ, the bounding flow points strictly inwards (compiled functions, free θ)",
     "branch and bound",
 )
-def inward_balls() -> Outcome:
-    """Prove the statement: `linear-inward` again without the substitution for r, by ball arithmetic.
+def inward_balls(compiled: Compiled = compiled_margin) -> Outcome:
+    """Prove the statement: `linear-inward` again, without the substitution for r, on the functions that are compiled.
 
     In the units ρ/ρ*, θ/θ*, λt every gate has λ = η = κ = 1 and the rate G = rη²/λ² (checked first), so three
-    variables are left: G, ρ, and δ as a share of the depth rκ/μ of the region.
+    variables are left: G, ρ, and δ. Along the flow φ' is linear in φ and vanishes with it (checked next), so that
+    φ'/φ is the same on all levels, down to the separatrix; it is scanned on the deepest one, δ = rκ/μ.
     """
-    scaled = _unit_steps()
-    reduction = prove(*scaled)
+    reduction = prove(*_unit_steps(), equal("φ' vanishes with φ", along_flow(phi(), field()), MU * phi()))
     if reduction.status is not Status.PROVED:
         return reduction
-    units = {DECAY: 1, COUPLING: 1, COST: 1}
-    here = unscaled(scaled_margin()).subs(units)
-    rest = here - THETA  # free of θ
-    depth = -here.subs({RHO: 0, THETA: 0})
-    level = -SHARE * depth - rest
-    inwards = -along_flow(here, tuple(f.subs(units) for f in LINEAR.field)).subs(THETA, level) / depth
-    # The intercept of φ = 0 on θ = 0 bounds ρ: ρ = x·depth/(∂φ/∂ρ) with x in [0, 1].
-    x = sp.Symbol("x", nonnegative=True)
-    inwards = inwards.subs(RHO, x * depth / sp.diff(here, RHO))
-    return prove_positive(
-        centred(inwards),
-        {"rate": Axis(0.01, 100.0), "x": Axis(0.0, 1.0, log=False), "share": Axis(0.2, 1.0, log=False)},
-        budget=60_000,
-        note="rate in units λ = η = κ = 1 (G = rη²/λ²); δ = share·rκ/μ, so a band of 20% of the depth next to "
-        "the separatrix is left out; x = ρ over its intercept",
-    )
+    differs = compiled_differs(compiled, scaled_margin())
+    if differs is not None:
+        return differs
+    flint = require_flint()
+    one = {name: flint.arb(1) for name in (DECAY.name, COUPLING.name, COST.name, RATIO.name, SADDLE_RHO.name)}
+
+    def growth(values: Mapping[str, Ball]) -> Ball:
+        known = {**one, RATE.name: values["rate"], THETA.name: flint.arb(0)}
+        low, high = (compiled_on_balls(compiled, {**known, RHO.name: flint.arb(n)})[0] for n in (0, 1))
+        depth, slope = -low, high - low  # φ is linear
+        rho = values["x"] * depth / slope  # x = 1: the intercept of φ = 0 on θ = 0
+        at = {**known, RHO.name: rho, THETA.name: -slope * rho}  # where φ = −depth
+        rho_dot, theta_dot = compiled_on_balls(compiled_field(LINEAR), at)
+        return -(slope * rho_dot + theta_dot) / depth
+
+    note = "rate in units λ = η = κ = 1 (G = rη²/λ²); x = ρ over its intercept; all levels 0 < δ ≤ rκ/μ"
+    wide = prove_positive(growth, {"rate": Axis(1e-4, 1e4), "x": Axis(0.0, 0.0, log=False)}, note=note)
+    flat = prove_positive(growth, {"rate": Axis(0.25, 100.0), "x": Axis(0.0, 1.0, log=False)}, note=note)
+    return joined(wide, flat)
 
 
 def _unit_steps() -> list[Step]:

@@ -15,6 +15,7 @@ from dynamics.models import objective
 from dynamics.models.objective import (
     GatedResidualNet,
     Loss,
+    conditional,
     configurations,
     difference,
     expectation,
@@ -27,14 +28,19 @@ __all__ = [
     "CLAIMS",
     "check_affine",
     "check_constant_lines",
+    "check_deterministic",
     "check_difference",
     "check_mixture",
     "check_nested",
+    "check_total",
     "check_vertices",
 ]
 
 #: E[ℓ] as a function of the loss and Θ: the correct one, or one to refute.
 Expectation = Callable[[Loss, Sequence[sp.Expr]], sp.Expr]
+
+#: E[ℓ | ξ_gate = value] as a function of the loss, Θ, gate and value.
+Conditional = Callable[[Loss, Sequence[sp.Expr], int, int], sp.Expr]
 
 GATES = range(1, 5)
 TABLES = "any loss: a free symbol for each configuration, G = 1 … 4; larger G by conditioning on the other gates"
@@ -138,19 +144,45 @@ def affine() -> Outcome:
     return check_affine(net.objective(), net.theta, "all weights, data and prices of the net with 2 units, 2 samples")
 
 
-@claim("objective-affine-general", "E[ℓ] has degree one in each θ_g, whatever the loss ℓ(ξ)", "symbolic")
-def affine_general() -> Outcome:
-    """Prove the statement: a free symbol for each configuration; the case G = 1 with conditional means as its table
-    gives every G.
+def check_total(expected: Expectation, given: Conditional = conditional) -> Outcome:
+    """Check: E[ℓ] against (1 − θ_g)·E[ℓ | ξ_g=0] + θ_g·E[ℓ | ξ_g=1], two functions that know nothing of one another.
+
+    The conditional means must be free of θ_g: then E[ℓ] has degree one in it.
     """
     cases = 0
     for gates in GATES:
-        theta = gate_symbols(gates)
-        outcome = check_affine(expectation(loss_table(gates), theta), theta, TABLES)
-        if outcome.status != Status.PROVED:
-            return outcome
-        cases += gates
+        theta, loss = gate_symbols(gates), loss_table(gates)
+        value = expected(loss, theta)
+        for g, symbol in enumerate(theta):
+            off, on = (given(loss, theta, g, side) for side in (0, 1))
+            remainder = sp.expand(value - (1 - symbol) * off - symbol * on)
+            if remainder != 0 or symbol in off.free_symbols | on.free_symbols:
+                return refuted(TABLES, {"gates": gates, "gate": g, "remainder": str(remainder)[:200]})
+            cases += 1
     return proved(TABLES, cases=cases)
+
+
+def check_deterministic(expected: Expectation) -> Outcome:
+    """Check: at every vertex of the cube E[ℓ] is the loss of that one deterministic network."""
+    cases = 0
+    for gates in GATES:
+        loss = loss_table(gates)
+        for xi in configurations(gates):
+            found = expected(loss, tuple(map(sp.Integer, xi)))
+            if sp.expand(found - loss(xi)) != 0:
+                return refuted(TABLES, {"vertex": str(xi), "expectation": str(found)[:200]})
+            cases += 1
+    return proved(TABLES, cases=cases)
+
+
+@claim(
+    "objective-affine-general",
+    "E[ℓ] = (1 − θ_g)·E[ℓ|ξ_g=0] + θ_g·E[ℓ|ξ_g=1] with conditional means free of θ_g: degree one, whatever ℓ(ξ)",
+    "symbolic",
+)
+def affine_general() -> Outcome:
+    """Prove the statement by `check_total`; the case G = 1 with conditional means as its table gives every G."""
+    return check_total(expectation)
 
 
 @claim("objective-difference", "∂E[ℓ]/∂θ_g = E[ℓ|ξ_g=1] − E[ℓ|ξ_g=0], and it is free of θ_g", "symbolic")
@@ -171,23 +203,23 @@ def nested() -> Outcome:
 
 @claim(
     "objective-vertex",
-    "J at Θ is the mean of J over the vertices, so its minimum is at a vertex; at an interior stationary point J "
-    "is constant along each coordinate line, so no interior minimum is strict",
+    "J at Θ is the mean of J over the vertices, where E[ℓ] is one network's loss, so its minimum is at a vertex; at an "
+    "interior stationary point J is constant along each coordinate line, so no interior minimum is strict",
     "symbolic",
 )
 def vertex() -> Outcome:
-    """Prove the statement on the residual net with decay and R, and on arbitrary loss tables."""
-    net, cases = GatedResidualNet(units=2, samples=1), 0
-    subjects = [(net.objective(), net.theta)]
-    subjects += [(expectation(loss_table(gates), gate_symbols(gates)), gate_symbols(gates)) for gates in GATES]
-    scope = f"the residual net with 2 units; and {TABLES}"
-    for value, theta in subjects:
-        for check in (check_mixture, check_constant_lines):
-            outcome = check(value, theta, scope)
-            if outcome.status != Status.PROVED:
-                return outcome
-            cases += outcome.cases or 0
-    return proved(scope, cases=cases)
+    """Prove the statement on the residual net with decay and R, its last part on arbitrary loss tables."""
+    net = GatedResidualNet(units=2, samples=1)
+    scope = "the residual net with 2 units, decay and R"
+    outcomes = [
+        check_mixture(net.objective(), net.theta, scope),
+        check_constant_lines(net.objective(), net.theta, scope),
+        check_deterministic(expectation),
+    ]
+    for outcome in outcomes:
+        if outcome.status != Status.PROVED:
+            return outcome
+    return proved(f"{scope}; and at the vertices {TABLES}", cases=sum(outcome.cases or 0 for outcome in outcomes))
 
 
 @claim("objective-vertex-numeric", "no point of a grid in the cube lies below the best vertex", "random tables")

@@ -68,7 +68,7 @@ def scaled_squared_height() -> sp.Expr:
     return RATE * (EXCESS - SADDLE_ENERGY * LOG_RATIO)
 
 
-_squared_height = compile_expressions([EXCESS, SADDLE_ENERGY, LOG_RATIO, RATE], [scaled_squared_height()])
+compiled_squared_height = compile_expressions([EXCESS, SADDLE_ENERGY, LOG_RATIO, RATE], [scaled_squared_height()])
 
 
 class BilinearGate(ClosedFormGate):
@@ -113,7 +113,7 @@ def _height(given: Operands, eta: Array) -> Array:
     below = xp.where(near, relative, far) < 0
     log_ratio = xp.where(usable, log_ratio, xp.zeros_like(log_ratio))
     given.values |= {EXCESS.name: excess, SADDLE_ENERGY.name: saddle_energy, LOG_RATIO.name: log_ratio}
-    (squared,) = _squared_height(given)
+    (squared,) = compiled_squared_height(given)
     overflown = ~(xp.isfinite(energy) & xp.isfinite(saddle_energy))
     squared = xp.where(overflown, xp.full_like(squared, xp.inf), squared)
     height = xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))  # rounding may leave −0

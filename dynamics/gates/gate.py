@@ -16,7 +16,7 @@ import numpy as np
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, GateSystem
 from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
-__all__ = ["ClosedFormGate", "Gate"]
+__all__ = ["ClosedFormGate", "Gate", "compiled_field"]
 
 
 class Gate(ABC):
@@ -72,9 +72,12 @@ class Gate(ABC):
 
         Infinite where the coupling is zero: without a pull there is no saddle.
         """
-        given = operands({}, self.parameters)
-        given.values[COUPLING.name] = given.xp.abs(given[COUPLING.name])  # −0, a measured pull of none, is 0
-        return _saddle(type(self))(given)
+        return self._saddle_of(operands({}, self.parameters))
+
+    def _saddle_of(self, given: Operands) -> tuple[Array, ...]:
+        """Return the saddle in the backend of the operands, which hold the parameters."""
+        coupling = given.xp.abs(given[COUPLING.name])  # −0, a measured pull of none, is 0
+        return _saddle(type(self))(Operands(given.xp, {**given.values, COUPLING.name: coupling}))
 
     @property
     def eigenvalues(self) -> tuple[Array, ...]:
@@ -91,7 +94,7 @@ class Gate(ABC):
             ValueError: if θ leaves [0, 1], a norm is negative or infinite, anything is NaN, or shapes do not broadcast.
         """
         given = self.checked_state(*state)
-        *weights, theta_dot = _field(self.system)(given)
+        *weights, theta_dot = compiled_field(self.system)(given)
         theta = given.broadcast(given["theta"])[0]
         outward = ((theta <= 0) & (theta_dot < 0)) | ((theta >= 1) & (theta_dot > 0))
         return (*weights, given.xp.where(outward, given.xp.zeros_like(theta_dot), theta_dot))
@@ -178,7 +181,8 @@ class ClosedFormGate(Gate):
 
 
 @functools.cache
-def _field(system: GateSystem) -> Callable[[Operands], tuple[Array, ...]]:
+def compiled_field(system: GateSystem) -> Callable[[Operands], tuple[Array, ...]]:
+    """Return the smooth right-hand side as a function of state and parameters, not yet projected."""
     return compile_expressions([*system.state, *system.parameters], system.field)
 
 

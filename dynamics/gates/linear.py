@@ -16,7 +16,7 @@ from dynamics.gates.gate import ClosedFormGate
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
 from dynamics.numeric import Array, Operands, compile_expressions
 
-__all__ = ["LINEAR", "RHO", "LinearGate", "scaled_margin", "separatrix_slope"]
+__all__ = ["LINEAR", "RHO", "LinearGate", "compiled_margin", "scaled_margin", "separatrix_slope"]
 
 RHO = sp.Symbol("rho", nonnegative=True)  # ρ = ‖w‖
 
@@ -41,7 +41,7 @@ def scaled_margin() -> sp.Expr:
     return THETA + RHO * RATE / q - SADDLE_RHO * q
 
 
-_margin = compile_expressions([RHO, THETA, RATIO, SADDLE_RHO, RATE], [scaled_margin()])
+compiled_margin = compile_expressions([RHO, THETA, RATIO, SADDLE_RHO, RATE], [scaled_margin()])
 
 
 class LinearGate(ClosedFormGate):
@@ -66,7 +66,7 @@ class LinearGate(ClosedFormGate):
         """Return φ and θ*."""
         ratio, saddle_rho = given[DECAY.name] / eta, given[COST.name] / eta
         given.values |= {RATIO.name: ratio, SADDLE_RHO.name: saddle_rho}
-        (phi,) = _margin(given)
+        (phi,) = compiled_margin(given)
         return phi, ratio * saddle_rho
 
     def _without_price(self, given: Operands, found: Array) -> Array:
@@ -76,5 +76,5 @@ class LinearGate(ClosedFormGate):
     def in_box(self, *state: Array) -> Array:
         """Return whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
         given = self.checked_state(*state)
-        rho_star, theta_star = self.saddle
+        rho_star, theta_star = self._saddle_of(given)
         return (given["rho"] < rho_star) & (given["theta"] < theta_star)

@@ -19,11 +19,24 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeAlias
 
+import numpy as np
 import sympy as sp
 
+from dynamics.numeric import Operands
 from dynamics.proofs.claim import Outcome, Status, proved, refuted, undecided
 
-__all__ = ["Axis", "Ball", "all_positive", "balls", "centred", "joined", "prove_positive", "require_flint"]
+__all__ = [
+    "Axis",
+    "Ball",
+    "all_positive",
+    "balls",
+    "centred",
+    "compiled_differs",
+    "compiled_on_balls",
+    "joined",
+    "prove_positive",
+    "require_flint",
+]
 
 #: `flint.arb`: a real number known to lie within a radius of a midpoint.
 Ball: TypeAlias = Any
@@ -232,6 +245,41 @@ def balls(expression: sp.Expr) -> Function:
         return final(known)
 
     return function
+
+
+def compiled_on_balls(compiled: Callable[[Operands], tuple[Any, ...]], values: Mapping[str, Ball]) -> tuple[Ball, ...]:
+    """Return what a function from `compile_expressions` gives for balls: the very code that NumPy arrays run through.
+
+    Object arrays hand every operation on to the balls, so that the result encloses all values, rounding included.
+
+    Example:
+        >>> from dynamics.numeric import compile_expressions
+        >>> x = sp.Symbol("x")
+        >>> import flint
+        >>> (root,) = compiled_on_balls(compile_expressions([x], [sp.sqrt(x) + 1]), {"x": flint.arb(4)})
+        >>> root == 3
+        True
+    """
+    given = Operands(np, {name: np.array(ball, dtype=object) for name, ball in values.items()})
+    return tuple(part.item() for part in compiled(given))
+
+
+def compiled_differs(
+    compiled: Callable[[Operands], tuple[Any, ...]], expression: sp.Expr, cases: int = 200
+) -> Outcome | None:
+    """Return a refutation where a compiled expression differs from it, None where it does not at any of the points.
+
+    At random points from 1e-3 to 1e3, by two evaluators that share nothing: `compiled_on_balls` and `balls`.
+    """
+    flint, rng, direct = require_flint(), np.random.default_rng(3), balls(expression)
+    names = sorted(symbol.name for symbol in expression.free_symbols)
+    for _ in range(cases):
+        point = {name: float(value) for name, value in zip(names, 10 ** rng.uniform(-3, 3, len(names)), strict=True)}
+        values = {name: flint.arb(value) for name, value in point.items()}
+        (found,), wanted = compiled_on_balls(compiled, values), direct(values)
+        if not found.overlaps(wanted) or found.rad() > 1e-9 * (1 + abs(found)):
+            return refuted(f"the compiled {expression}", {**point, "found": str(found), "wanted": str(wanted)})
+    return None
 
 
 def centred(expression: sp.Expr) -> Function:

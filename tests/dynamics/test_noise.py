@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from mpmath import mpf
 
@@ -76,12 +76,38 @@ def test_more_noise_and_later_separatrix_never_lower_the_bound(rho, theta, h, si
     assert bound(steps=100) <= base * (1 + 1e-9)
 
 
-def test_gate_form_is_the_scalar_form():
-    share = float(GATE.margin(1.0, 0.1) - GATE.margin(0.0, 0.1))
-    phi = float(GATE.margin(0.2, 0.1))
-    sigma = math.hypot(0.7, share * 0.3)
-    by_hand = reference(phi, float(GATE.eigenvalues[-1]), 0.05, sigma)
-    assert float(escape_exponent(GATE, 0.2, 0.1, step=0.05, sigma_rho=0.3, sigma_theta=0.7)) == pytest.approx(by_hand)
+constants = st.floats(0.05, 20)
+
+
+@given(
+    gate=st.builds(LinearGate, decay=constants, coupling=constants, cost=constants, rate=constants),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    sigma_rho=st.floats(0, 3),
+    sigma_theta=st.floats(0, 3),
+)
+def test_gate_form_is_the_scalar_form(gate, shares, sigma_rho, sigma_theta):
+    """σ from the slope s of φ and the rate r, at every r: √((rσ_θ)² + (sσ_ρ)²), or rσ_θ + |s|σ_ρ if dependent."""
+    assume(gate.saddle[1] <= 1)  # else the margin is cut off, and the bound speaks of φ
+    rho, theta = shares[0] * float(gate.saddle[0]), shares[1] * float(gate.saddle[1])
+    slope, rate = float(gate.margin(1.0, 0.1) - gate.margin(0.0, 0.1)), float(gate.parameters["rate"])
+    phi, mu = float(gate.margin(rho, theta)), float(gate.eigenvalues[-1])
+    assume(phi < -1e-6 and max(sigma_rho * slope, rate * sigma_theta) > 1e-3)
+    parts = rate * sigma_theta, slope * sigma_rho
+    for independent, sigma in ((True, math.hypot(*parts)), (False, sum(parts))):
+        noises = {"sigma_rho": sigma_rho, "sigma_theta": sigma_theta, "independent": independent}
+        found = float(escape_exponent(gate, rho, theta, step=0.05, **noises))
+        assert found == pytest.approx(reference(phi, mu, 0.05, sigma), rel=1e-6)
+
+
+def test_noises_that_may_depend_on_one_another_are_worse_than_independent_ones():
+    """(rσ_θ + |s|σ_ρ)² is up to twice r²σ_θ² + s²σ_ρ², and exactly twice where both shares are equal."""
+    gate = LinearGate(decay=1.0, coupling=2.0, cost=1.0, rate=3.0)
+    slope = float(gate.margin(1.0, 0.1) - gate.margin(0.0, 0.1))
+    equal_shares = {"step": 0.01, "sigma_rho": 0.3 / slope, "sigma_theta": 0.1}
+    independent, any_noise = (
+        float(escape_exponent(gate, 0.2, 0.1, independent=choice, **equal_shares)) for choice in (True, False)
+    )
+    assert 0 < any_noise == pytest.approx(independent / 2)
 
 
 def test_small_steps_approach_the_limit_formula():
@@ -207,16 +233,48 @@ def test_a_bound_without_the_weights_noise_is_refuted():
     assert outcome.status is Status.REFUTED
 
 
-def test_the_vector_correction_is_needed():
-    """With many weights and little else, noise alone carries ‖w‖ out; the uncorrected bound is then wrong."""
-    gate = LinearGate(decay=0.1, coupling=1.0, cost=1.0, rate=0.1)
-    case = claims.Setting(gate, 0.05, 0.3, 0.02, 0.8, 0.01, "normal", dimension=400, moment=(1.0 + 16.0) ** 2)
-    assert claims.compare([case], 200, 3).status is Status.HELD
+def test_dependent_noise_taken_for_independent_is_refuted():
+    cases = list(claims.settings(30, np.random.default_rng(1)))
+    assert any(case.dependent for case in cases)
+    outcome = claims.compare(
+        cases, 10_000, 2, bound=lambda *a, **k: escape_probability(*a, **{**k, "independent": True})
+    )
+    assert outcome.status is Status.REFUTED and "dependent=True" in outcome.witness["setting"]
 
-    def uncorrected(*args, **kwargs):
-        return escape_probability(*args, **{**kwargs, "update_moment": None})
 
-    assert claims.compare([case], 200, 3, bound=uncorrected).status is Status.REFUTED
+@pytest.mark.parametrize("share", [0.0, 0.01])
+def test_the_vector_correction_is_needed(share):
+    """With none of the second moment, or a hundredth of it, the claim's own trials refute the bound."""
+    outcome = claims.vectors_check(
+        lambda *a, **k: escape_probability(*a, **{**k, "update_moment": share * k["update_moment"]}), paths=400
+    )
+    assert outcome.status is Status.REFUTED
+    assert outcome.witness["observed"] > 2 * outcome.witness["bound"]
+
+
+@pytest.mark.parametrize(("dimension", "rho", "theta"), [(2, 0.4, 0.3), (30, 0.3, 0.2)])
+def test_norms_alone_are_as_good_as_whole_vectors(dimension, rho, theta):
+    """Against the recursion of w itself, vector by vector: the share of escapes and of deaths within the steps."""
+    gate, h, sigma, steps, paths = LinearGate(decay=0.5, coupling=1.0, cost=0.6, rate=1.0), 0.1, 0.5, 40, 4000
+    case = claims.Setting(gate, rho, theta, h, sigma, 0.3, "normal", dimension, 100.0)
+    fast = claims.simulate(case, paths, np.random.default_rng(0), steps=steps)
+    rng = np.random.default_rng(1)
+    w, theta = np.zeros((paths, dimension)), np.full(paths, theta)
+    w[:, 0] = rho
+    escaped, died = np.zeros((2, paths), dtype=bool)
+    for _ in range(steps):
+        rho = np.linalg.norm(w, axis=1)
+        sphere = rng.standard_normal(w.shape)
+        sphere *= sigma * dimension**0.5 / np.linalg.norm(sphere, axis=1, keepdims=True)
+        w = w + h * ((theta / rho - 0.5)[:, None] * w + sphere)
+        theta = np.minimum(theta + h * (rho - 0.6 + 0.3 * rng.standard_normal(paths)), 1)
+        out = gate.margin(np.linalg.norm(w, axis=1), np.maximum(theta, 0)) + np.minimum(theta, 0) >= 0
+        escaped |= out & ~died
+        died |= (theta <= 0) & ~escaped
+        theta = np.maximum(theta, 0)
+    for one, other in ((fast.escaped, escaped.sum()), (fast.died, died.sum())):
+        assert abs(one - other) < 5 * np.sqrt(paths / 2), (fast, escaped.sum(), died.sum())
+    assert min(fast.escaped, fast.died) > 100
 
 
 def test_paths_that_did_not_end_leave_the_claim_undecided(monkeypatch):

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dynamics.models import estimates
 from training.estimators.protocol import Estimate, Estimator
 from training.estimators.sums import Sums, check_shapes
 
@@ -97,7 +98,7 @@ class Corrected(Estimator):
         curvature, rest = (torch.where(known > 0, total / known, 0.0) for total in totals)
         count = sums.count.sum(0)
         share = sums.count[1] / count.clamp_min(1)  # ξ̄
-        value = sums.slope.sum(0) / count.clamp_min(1) - (share - 0.5) * curvature
+        value = estimates.corrected(sums.slope.sum(0) / count.clamp_min(1), share, curvature)
         return torch.where(self.by_losses, value + rest, value) * (count / samples)
 
     def follow(self, ratio: Float[Tensor, " gate"]) -> None:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dynamics.models import estimates
 from training.estimators.protocol import Estimate
 from training.estimators.sums import Sums, check_shapes
 
@@ -27,7 +28,8 @@ __all__ = ["first_order", "first_order_of", "trapezoid", "trapezoid_of"]
 
 def first_order_of(sums: Sums) -> Estimate:
     """Return the mean slope over all samples, with the standard error of a mean."""
-    return Estimate.of_mean(sums.count.sum(0), sums.slope.sum(0), sums.slope_square.sum(0))
+    error = Estimate.of_mean(sums.count.sum(0), sums.slope.sum(0), sums.slope_square.sum(0)).error
+    return Estimate(estimates.first_order(sums.count, sums.slope), error)
 
 
 def trapezoid_of(sums: Sums) -> Estimate:
@@ -37,7 +39,7 @@ def trapezoid_of(sums: Sums) -> Estimate:
     −½f″ from the side ξ = 0 (below D where f is convex), +½f″ from the side ξ = 1.
     """
     variance = sums.slope_residual / (sums.count - 1) / sums.count  # NaN for fewer than two samples
-    value, error = sums.slope_mean.mean(0), variance.sum(0).sqrt() / 2
+    value, error = estimates.trapezoid(sums.count, sums.slope), variance.sum(0).sqrt() / 2
     one_sided = first_order_of(sums)
     assert one_sided.error is not None
     return Estimate(torch.where(sums.both, value, one_sided.value), torch.where(sums.both, error, one_sided.error))

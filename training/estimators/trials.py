@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dynamics.models import estimates
 from training.estimators.protocol import Estimate
 from training.estimators.sums import Sums, check_shapes
 
@@ -40,10 +41,9 @@ def difference_of(sums: Sums) -> Estimate:
 
     NaN where a side is empty; the error is NaN where a side has fewer than two samples.
     """
-    low, high = sums.loss_mean
     variance = sums.loss_residual / (sums.count - 1) / sums.count
     error = torch.where((sums.count > 1).all(0), variance.sum(0).sqrt(), torch.nan)
-    return Estimate(high - low, error)
+    return Estimate(estimates.difference(sums.count, sums.loss), error)
 
 
 def difference(
@@ -100,7 +100,7 @@ def horvitz_thompson_centred(
     if count < 2:
         raise ValueError(f"losses must hold at least 2 samples; got {count}")
     exact = losses.detach().double()
-    return _weighted(masks, gradients, exact - _mean_of_others(exact), theta)
+    return _weighted(masks, gradients, exact - estimates.mean_of_others(exact), theta)
 
 
 def control(
@@ -121,7 +121,7 @@ def control(
     check_shapes(masks, gradients, losses, theta)
     if len(losses) < 2:
         raise ValueError(f"losses must hold at least 2 samples; got {len(losses)}")
-    slopes = _mean_of_others(gradients.detach().double() * len(losses))
+    slopes = estimates.mean_of_others(gradients.detach().double() * len(losses))
     return _adjusted(masks, gradients, losses, theta, slopes)
 
 
@@ -145,21 +145,16 @@ def control_own(
 
 def _adjusted(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor, slopes: Tensor) -> Estimate:
     """Return the difference in means, each loss less Σ_{j≠k} slopes_bj (ξ_bj − θ_j)."""
-    terms = slopes * (masks.detach().double() - theta.detach().double())  # [batch, gate]
-    adjusted = losses.detach().double()[:, None] - (terms.sum(1, keepdim=True) - terms)
+    exact = (value.detach().double() for value in (losses, masks, slopes, theta))
+    adjusted = estimates.less_other_gates(*exact)
     return difference_of(Sums.of(masks, gradients, adjusted))
-
-
-def _mean_of_others(values: Tensor) -> Tensor:
-    """Return for each sample the mean over all samples but it."""
-    return (values.sum(0) - values) / (len(values) - 1)
 
 
 def _weighted(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor) -> Estimate:
     sums, count = Sums.of(masks, gradients, losses), len(losses)
     off, on = 1 - theta.detach().double(), theta.detach().double()
     inside = (on > 0) & (on < 1)
-    value = (sums.loss[1] / on - sums.loss[0] / off) / count
+    value = estimates.horvitz_thompson(count, sums.loss, on)
     square = (sums.loss_square[1] / on**2 + sums.loss_square[0] / off**2) / count
     error = ((square - value**2).clamp_min(0) / (count - 1)).sqrt()
     return Estimate(torch.where(inside, value, torch.nan), torch.where(inside, error, torch.nan))

@@ -9,8 +9,9 @@ import pytest
 import sympy as sp
 
 from dynamics.claims import bilinear
-from dynamics.gates.bilinear import ENERGY, SADDLE_ENERGY
+from dynamics.gates.bilinear import ENERGY, EXCESS, LOG_RATIO, SADDLE_ENERGY
 from dynamics.gates.ode import RATE
+from dynamics.numeric import compile_expressions
 from dynamics.proofs.claim import Status
 
 
@@ -108,6 +109,16 @@ def test_ball_scan_refutes_a_moved_separatrix():
         step = mpmath.mpf(10) ** -8
         drift = (energy - 1) - mpmath.diff(level, energy, h=step) * 2 * (theta - 1) * energy
         assert drift > 0
+
+
+@pytest.mark.parametrize("share", [sp.Rational(1, 100), -sp.Rational(1, 100)])
+def test_a_compiled_height_that_is_not_its_expression_is_refuted(share):
+    """S − S*, or the logarithm, a hundredth too large."""
+    excess = EXCESS * (1 + share) if share > 0 else EXCESS
+    logarithm = LOG_RATIO * (1 - share) if share < 0 else LOG_RATIO
+    wrong = compile_expressions([EXCESS, SADDLE_ENERGY, LOG_RATIO, RATE], [RATE * (excess - SADDLE_ENERGY * logarithm)])
+    outcome = bilinear.inward_balls.check(bilinear.branch, wrong)
+    assert outcome.status is Status.REFUTED and "found" in outcome.witness
 
 
 def test_missing_python_flint_is_said(monkeypatch):

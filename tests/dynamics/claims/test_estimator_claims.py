@@ -52,6 +52,31 @@ def test_wrong_biases_are_refuted():
     assert claims.check_rule(claims.trapezoid_mean, lambda f: sp.Integer(0), 3).status == Status.REFUTED
 
 
+def test_corrections_of_a_wrong_size_are_refuted():
+    for wrong in (lambda f: 2 * sp.diff(f, claims.XI, 2), lambda f: sp.Integer(0)):
+        assert claims.check_corrected(wrong).status == Status.REFUTED
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "claim"),
+    [
+        ("first_order", lambda count, slope: slope[1] / count.sum(0), claims.first_order),
+        ("trapezoid", lambda count, slope: slope[0] / count[0] + slope[1] / count[1], claims.trapezoid),
+        ("trapezoid", lambda count, slope: slope.sum(0) / count.sum(0), claims.trapezoid_batch),
+        ("difference", lambda count, loss: (loss[1] - loss[0]) / count.sum(0), claims.difference_in_means),
+        ("horvitz_thompson", lambda n, loss, theta: (loss[1] - loss[0]) / n, claims.horvitz_thompson),
+        ("mean_of_others", lambda values: values.sum(0) / len(values) + 0 * values, claims.horvitz_thompson),
+        ("mean_of_others", lambda values: values.sum(0) / len(values) + 0 * values, claims.control),
+        ("less_other_gates", lambda loss, masks, a, theta: loss[:, None] - a * masks, claims.control),
+        ("corrected", lambda mean, share, curvature: mean - share * curvature, claims.corrected),
+    ],
+)
+def test_a_fault_in_the_shipped_formula_is_refuted(name, wrong, claim, monkeypatch):
+    """The claims evaluate `dynamics.models.estimates`, on which the trainer runs, and no copy."""
+    monkeypatch.setattr(claims.estimates, name, wrong)
+    assert claim.check().status == Status.REFUTED
+
+
 def test_bias_of_a_gated_sum_is_that_of_the_closed_form():
     """½(y − f ξ)²: E ∂ℓ/∂ξ − D = (θ − ½) f²."""
     y, f = sp.symbols("y f", real=True)

@@ -12,6 +12,7 @@ import sympy as sp
 from dynamics.claims import linear
 from dynamics.gates.linear import RATIO, RHO, SADDLE_RHO, scaled_margin
 from dynamics.gates.ode import RATE, THETA
+from dynamics.numeric import compile_expressions
 from dynamics.proofs.claim import Status
 
 
@@ -104,6 +105,13 @@ def test_symbolic_checks_refute_a_wrong_margin(check, wrong):
     outcome = check(wrong)
     assert outcome.status is Status.REFUTED
     assert outcome.witness["left"] != outcome.witness["right"]
+
+
+@pytest.mark.parametrize("factor", [1 + sp.Rational(1, 10**9), 1 - sp.Rational(1, 10**9)])
+def test_a_compiled_margin_that_is_not_its_expression_is_refuted(factor):
+    wrong = compile_expressions([RHO, THETA, RATIO, SADDLE_RHO, RATE], [moved(offset=factor)])
+    outcome = linear.inward_balls.check(wrong)
+    assert outcome.status is Status.REFUTED and "found" in outcome.witness
 
 
 def test_missing_python_flint_is_said(monkeypatch):

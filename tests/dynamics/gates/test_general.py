@@ -276,3 +276,32 @@ def test_wrong_margins_are_found_out():
 @pytest.mark.parametrize("moved", [0.02, -0.02])
 def test_a_moved_separatrix_is_refuted_by_simulation(moved):
     assert claims.fates_agree(500, distort=lambda margin: margin + moved).status is Status.REFUTED
+
+
+#: D(P) = −f(cP) that falls throughout while P D'(P) turns at cP = turn, from (u f'(u))' = 0.
+TURNING = {
+    "rational": (C * IN * OUT / (1 + C * IN * OUT), C * RHO / (1 + C * RHO), 1.0, 0.5),
+    "exponential": (1 - sp.exp(-C * IN * OUT), 1 - sp.exp(-C * RHO), 1.0, 1 - np.exp(-1.0)),
+}
+
+
+@pytest.mark.parametrize("share", [0.4, 0.9, 1.1, 1.25])
+@pytest.mark.parametrize("shape", TURNING)
+def test_the_growth_of_a_product_must_not_fall_either(shape, share):
+    """P D'(P) turns before D reaches −κ: refused. After it: nothing of a larger S is certified. One weight needs less.
+
+    With unequal norms P < S, and P f'(P) may then exceed S f'(S), the growth that the reduced system allows for.
+    """
+    product, single, turn, reached = TURNING[shape]  # at the turn f is `reached`
+    constants = {"decay": 0.3, "cost": share * reached, "rate": 1.0, "c": 1.7}
+    assert GeneralGate(-single, (RHO,), **constants).certified(1e-3, 0.05)
+    if share > 1:
+        with pytest.raises(ValueError, match=r"nor, of two weights, P D'\(P\)"):
+            GeneralGate(-product, (IN, OUT), **constants)
+        return
+    gate = GeneralGate(-product, (IN, OUT), **constants)
+    norm = np.sqrt(turn / 1.7 * np.array([1.2, 2.0, 5.0]))
+    for theta in (0.0, 0.5, 1.0):
+        assert (gate.margin(norm, norm, theta) == np.inf).all()
+        assert (gate.margin(norm * 1.4, norm * 0.2, theta) == np.inf).all()  # the same S
+    assert gate.certified(1e-3, 1e-3, 0.05)

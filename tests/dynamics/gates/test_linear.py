@@ -206,6 +206,19 @@ def test_the_box_is_certified(parameters, shares):
         assert bool(ours.certified(rho, theta))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@fast
+@given(parameters=moderate, shares=st.tuples(*[st.sampled_from([0.0, 0.5, 0.99, 1.0, 1.01, 2.0])] * 2))
+def test_the_box_is_bounded_in_both_directions(backend, parameters, shares):
+    """A state is in the box exactly where both coordinates are below the saddle's, whatever the other one is."""
+    make, _ = BACKENDS[backend]
+    ours = gate(parameters)
+    state = [number(s) * share for s, share in zip(ours.saddle, shares, strict=True)]
+    assume(state[1] <= 1 and number(ours.saddle[0]) < 1e30 and (number(ours.saddle[1]) > 1e-30 or parameters[0] == 0))
+    below = all(share < 1 for share in shares) and parameters[0] > 0
+    assert bool(ours.in_box(*map(make, state))) == below
+
+
 good = {"decay": 0.1, "coupling": 1.0, "cost": 0.5, "rate": 1.0}
 
 

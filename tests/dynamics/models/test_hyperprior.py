@@ -33,8 +33,31 @@ def test_a_flat_prior_would_not_be_flat_in_theta(monkeypatch):
     """With the uniform hyper-prior π* = θ and nothing is charged; the claims then come out refuted."""
     monkeypatch.setattr(hyperprior, "density", lambda: sp.Integer(1))
     by_name = {claim.name: claim for claim in claims.CLAIMS}
-    for name in ("hyperprior-normalised", "hyperprior-optimal-pi", "hyperprior-flat", "hyperprior-numeric"):
+    for name in (
+        "hyperprior-normalised",
+        "hyperprior-optimal-pi",
+        "hyperprior-flat",
+        "hyperprior-cost",
+        "hyperprior-numeric",
+    ):
         assert by_name[name].check().status == Status.REFUTED, name
+    assert claims.numeric.check().status == Status.REFUTED
+
+
+@pytest.mark.parametrize(
+    ("gamma_of", "cost_of"),
+    [
+        (lambda cost, samples: hyperprior.gamma_from_cost(cost * 1.001, samples), hyperprior.cost_from_gamma),
+        (lambda cost, samples: hyperprior.gamma_from_cost(cost, samples + 1), hyperprior.cost_from_gamma),
+        (hyperprior.gamma_from_cost, lambda gamma, samples: 2 * hyperprior.cost_from_gamma(gamma, samples)),
+        (  # inverse to one another, and wrong
+            lambda cost, samples: hyperprior.gamma_from_cost(2 * cost, samples),
+            lambda gamma, samples: hyperprior.cost_from_gamma(gamma, samples) / 2,
+        ),
+    ],
+)
+def test_wrong_exchanges_of_cost_and_gamma_are_refuted(gamma_of, cost_of):
+    assert claims.check_exchange(gamma_of, cost_of).status == Status.REFUTED
 
 
 def test_an_unnormalised_density_is_refuted(monkeypatch):

@@ -39,6 +39,18 @@ def test_wrong_expectations_are_refuted(wrong):
     theta = gate_symbols(2)
     assert claims.check_affine(wrong(loss_table(2), theta), theta, "wrong").status == Status.REFUTED
     assert claims.check_difference(wrong).status == Status.REFUTED
+    assert claims.check_total(wrong).status == Status.REFUTED
+
+
+def test_exchanged_sides_are_refuted():
+    def crossed(loss, theta, gate, value):
+        return conditional(loss, theta, gate, 1 - value)
+
+    def mirrored(loss, theta):
+        return expectation(loss, [1 - t for t in theta])
+
+    assert claims.check_total(expectation, crossed).status == Status.REFUTED
+    assert claims.check_deterministic(mirrored).status == Status.REFUTED
 
 
 def test_a_value_below_every_vertex_is_refuted():

@@ -1,5 +1,7 @@
 """The noise bound of certificates: what it is made of, in the tracker, in stored histories and as a rule."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ RUN = tracked(3, 1.0)
 def bound(rho, theta, error, parent=(-1,), cost=0.5, coupling=1.0, **changed):
     state = {"rho": rho, "theta": theta, "error": error, "cost": cost, "coupling": coupling}
     arrays = {name: np.broadcast_to(np.array(value, float), (len(parent),)).copy() for name, value in state.items()}
-    return escape_bound(**CONSTANTS, **arrays, parent=np.array(parent), **({"every": 4, "step": 0.01} | changed))
+    return escape_bound(**arrays, parent=np.array(parent), **(CONSTANTS | {"every": 4, "step": 0.01} | changed))
 
 
 @given(st.floats(0.01, 0.6), st.floats(0.0, 0.4), st.floats(1e-3, 10), st.sampled_from([1, 4, 50]))
@@ -31,6 +33,19 @@ def test_one_step_s_noise_is_that_of_the_interval_times_the_root_of_its_steps(rh
     noise = {"sigma_theta": sigma, "sigma_rho": sigma / rho, "independent": False}
     expected = float(escape_probability(gate, rho, theta, step=0.01, **noise))
     assert bound(rho, theta, error, every=every)[0] == pytest.approx(expected, rel=1e-12)
+
+
+@given(st.floats(0.05, 20), st.floats(0.1, 0.6), st.floats(0.01, 0.3), st.floats(0.03, 3.0))
+def test_the_bound_written_plainly(rate, rho, theta, error):
+    """At every rate: P ≤ exp(−φ²(a² − 1)/(2h²σ²)) with σ = rσ_θ + |s|σ_θ/ρ, both noises being the same samples'."""
+    every, h, decay, coupling, cost = 4, 0.01, CONSTANTS["decay"], 1.0, 0.5
+    slope = (math.sqrt(decay**2 + 4 * rate * coupling**2) - decay) / (2 * coupling)  # |s|
+    phi = theta - decay * cost / coupling**2 + slope * (rho - cost / coupling)
+    sigma_theta = error * math.sqrt(every)
+    sigma = rate * sigma_theta + slope * sigma_theta / rho
+    growth = (1 + h * coupling * slope) ** 2 - 1
+    expected = math.exp(-(phi**2) * growth / (2 * h**2 * sigma**2)) if phi < 0 else 1.0
+    assert bound(rho, theta, error, rate=rate)[0] == pytest.approx(expected, rel=1e-6, abs=1e-300)
 
 
 def test_nothing_is_bounded_that_is_not_certified_or_not_measured():

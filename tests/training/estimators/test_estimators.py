@@ -158,6 +158,48 @@ def test_mean_over_all_masks_of_a_batch_is_d(name, seed):
     torch.testing.assert_close(total / chance, wanted, **TOLERANCE)
 
 
+def any_loss(samples, gates, seed):
+    """One loss and one row of slopes for every sample and mask, all unrelated: functions of masks [batch, gate]."""
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(samples, 2**gates, generator=generator, dtype=torch.float64)
+    rows = torch.randn(samples, 2**gates, gates, generator=generator, dtype=torch.float64)
+    digits = 2.0 ** torch.arange(gates - 1, -1, -1, dtype=torch.float64)
+
+    def losses(masks):
+        return table[torch.arange(samples), (masks @ digits).long()]
+
+    def slopes(masks):
+        return rows[torch.arange(samples), (masks @ digits).long()]
+
+    return losses, slopes
+
+
+def bias(name, losses, slopes, samples, gates, theta):
+    """|E D̂ − D| over all masks of a batch, given both sides where they are needed; the largest of all gates."""
+    batch_losses = torch.stack([losses(mask.expand(samples, gates)).mean() for mask in all_masks(gates)])
+    total, chance = torch.zeros(2, gates, dtype=torch.float64)
+    for flat in all_masks(samples * gates):
+        masks = flat.view(samples, gates)
+        weight = torch.where(masks > 0, theta, 1 - theta).prod()
+        value = estimator(name)(masks, slopes(masks) / samples, losses(masks), theta).value
+        counts = (masks.sum(0) > 0) & (masks.sum(0) < samples) | torch.tensor(name.startswith("horvitz"))
+        total += torch.where(counts, value * weight, 0.0)
+        chance += counts * weight
+    return (total / chance - exact_difference(batch_losses, theta)).abs().max().item()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("theta", [(0.3, 0.8), (0.5, 0.05)])
+def test_for_any_loss_comparisons_of_losses_have_no_bias(name, theta):
+    """Losses and slopes that have nothing to do with one another: what reads D from slopes is wrong, the rest is not.
+
+    An estimate is linear in losses and slopes, and its mean is a polynomial in θ: these numbers are no special case.
+    """
+    unbiased = ("corrected", "difference", "horvitz-thompson", "horvitz-thompson-centred", "control")
+    worst = bias(name, *any_loss(3, 2, 1), 3, 2, torch.tensor(theta, dtype=torch.float64))
+    assert (worst < 1e-12) if name in unbiased else (worst > 0.01)
+
+
 @given(st.integers(0, 1000), st.floats(0.05, 0.95))
 @settings(deadline=None, max_examples=10)
 def test_first_order_is_biased_by_curvature(seed, theta):
@@ -321,3 +363,28 @@ def test_no_old_correction_holds_up_a_unit_whose_branch_is_off():
             sums = Sums.of(masks, slopes / 64, torch.zeros(64).double(), on)
             value = estimator.of(sums, 64)
         torch.testing.assert_close(value, torch.tensor([-0.5]).double() * on.double().mean(), rtol=1e-9, atol=1e-12)
+
+
+@given(st.floats(0.1, 3.0), st.integers(0, 1000))
+@settings(deadline=None, max_examples=15)
+def test_corrections_follow_the_weights_to_second_order(ratio, seed):
+    """ℓ = ½(y − Σ ξ_g w_g)², one gate alone: after w → ratio·w a batch with ξ = 1 only still gives the new D exactly.
+
+    Its slope at ξ = 1 is −(y − w)w, and D = −yw + w²/2: what is missing is −½f″, with f″ = w² of second order.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    target, weight = torch.randn(2, generator=generator, dtype=torch.float64).tolist()
+    theta = torch.tensor([0.9], dtype=torch.float64)
+
+    def shown(masks, w):
+        error = target - masks * w
+        return masks, -error * w / len(masks), error[:, 0].square() / 2, theta
+
+    both, on = torch.tensor([[1.0], [1.0], [0.0]]).double(), torch.ones(3, 1).double()
+    for by_losses in (False, True):
+        method = Corrected(by_losses)
+        method(*shown(both, weight))
+        method.follow(torch.tensor([ratio], dtype=torch.float64))
+        found = method(*shown(on, weight * ratio)).value.item()
+        new = weight * ratio
+        assert found == pytest.approx(-target * new + new**2 / 2, rel=1e-9, abs=1e-9)

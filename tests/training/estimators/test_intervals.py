@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.forks import side_by_side
 from training.estimators import Corrected, Interval, Sums, difference_of, first_order_of, trapezoid_of
 
+READINGS = {"difference": difference_of, "trapezoid": trapezoid_of, "first_order": first_order_of}
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9, "equal_nan": True}
 
 
@@ -46,9 +47,27 @@ def test_one_step_is_the_batch(seed, samples):
     sums = Sums.of(*sample(seed, samples, 4))
     interval = Interval.empty(4)
     interval.add(sums)
-    for name, of in (("difference", difference_of), ("trapezoid", trapezoid_of), ("first_order", first_order_of)):
+    for name, of in READINGS.items():
         torch.testing.assert_close(getattr(interval, name)().value, of(sums).value, **TOLERANCE)
     torch.testing.assert_close(interval.sides(), sums.slope_mean, **TOLERANCE)
+
+
+@given(st.integers(0, 1000), st.integers(2, 20), st.integers(1, 5))
+@settings(deadline=None, max_examples=15)
+def test_errors_of_one_step_are_the_batch_s_and_fall_with_the_root_of_the_steps(seed, samples, steps):
+    """The same step again and again: every reading's error is that of one batch over √steps."""
+    sums = Sums.of(*sample(seed, samples, 4))
+    interval = Interval.empty(4)
+    for _ in range(steps):
+        interval.add(sums)
+    two_each = (sums.count > 1).all(0)
+    for name, of in READINGS.items():
+        found, wanted = getattr(interval, name)().error, of(sums).error / steps**0.5
+        if name == "first_order":  # takes samples as independent: n − 1 of one batch, steps·n − 1 of all
+            wanted = wanted * ((samples - 1) / (samples - 1 / steps)) ** 0.5
+            torch.testing.assert_close(found, wanted, **TOLERANCE)
+        else:
+            torch.testing.assert_close(found[two_each], wanted[two_each], **TOLERANCE)
 
 
 @given(st.integers(0, 1000), st.integers(1, 6))
@@ -127,12 +146,14 @@ def test_errors_over_an_interval_are_honest():
         interval = Interval.empty(2)
         for _ in range(25):
             masks = (torch.rand(16, 2, generator=generator) < 0.9).double()
-            losses = 0.3 * masks[:, 0] + torch.randn(16, generator=generator, dtype=torch.float64)
-            interval.add(Sums.of(masks, torch.zeros(16, 2), losses))
-        value, error = interval.difference()
-        scores.append((value - torch.tensor([0.3, 0.0])) / error)
-    scores = torch.stack(scores)
-    assert scores.mean().abs() < 0.3 and 0.85 < scores.std() < 1.25
+            noise = torch.randn(16, generator=generator, dtype=torch.float64)
+            slopes = torch.stack([0.3 + noise, noise], 1) / 16
+            interval.add(Sums.of(masks, slopes, 0.3 * masks[:, 0] + noise))
+        readings = interval.difference(), interval.trapezoid(), interval.first_order()
+        scores.append(torch.stack([(value - torch.tensor([0.3, 0.0])) / error for value, error in readings]))
+    scores = torch.stack(scores)  # [interval, reading, gate]
+    assert scores.mean((0, 2)).abs().max() < 0.3
+    assert ((scores.std((0, 2)) > 0.8) & (scores.std((0, 2)) < 1.25)).all(), scores.std((0, 2))
 
 
 def test_a_unit_given_that_its_branch_is_on():
