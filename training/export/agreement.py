@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jaxtyping import Float32
 from torch import Tensor
 
 from training.errors import InputError
 
-__all__ = ["TOLERANCE", "check_agreement"]
+__all__ = ["TOLERANCE", "check_agreement", "computed", "first_line"]
 
 #: Largest difference of two logits, in units of the largest logit (of 1 where that is smaller).
 TOLERANCE = 1e-5
@@ -37,3 +39,29 @@ def check_agreement(name: str, got: Float32[Tensor, ...], expected: Float32[Tens
             f" {TOLERANCE:g}. Nothing was written"
         )
     return difference
+
+
+def computed(name: str, compute: Callable[[Tensor], Tensor], images: Float32[Tensor, "batch c h w"]) -> Tensor:
+    """Return what a network gives for images.
+
+    Args:
+        name: of the network, or of the file it was loaded from.
+        compute: the network.
+        images: for it.
+
+    Raises:
+        InputError: where it cannot be run, with the reason in a line.
+    """
+    try:
+        return compute(images)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a forward pass may raise
+        raise InputError(f"{name} cannot be run on images {list(images.shape)}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, of those that say something, or its kind."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
+    return said or type(error).__name__

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from dynamics.models.complexity import Structure
 from training.data.source import Source
-from training.export.agreement import TOLERANCE, check_agreement
+from training.errors import InputError
+from training.export.agreement import TOLERANCE, check_agreement, computed, first_line
 from training.export.atomic_folder import atomic_folder
 from training.export.decided import decided
 from training.export.inputs import inputs_of
@@ -71,21 +72,26 @@ def export(
         The folder.
 
     Raises:
-        InputError: for a missing package, a folder that exists, a network that has no plain form, or outputs that
-            differ by more than `TOLERANCE` (see `agreement.check_agreement`).
+        InputError: for a missing package, a folder that exists, a network that does not run on the source's images or
+            has no plain form, or outputs that differ by more than `TOLERANCE` (see `agreement.check_agreement`).
     """
     require_packages()
     with atomic_folder(folder) as partial, torch.no_grad():
         masked, shrunken, left = decided(network, gates)
         inputs = inputs_of(source)
+        images = next(source.test_batches(_COMPARED))[0].cpu()
+        expected = computed(f"network {name!r}", masked, images)
         structure = structure_of(shrunken, inputs.shape, full)
         title = f"{name}, pruned while it trained on {source.name}."
-        images = next(source.test_batches(_COMPARED))[0].cpu()
-        expected = masked(images)
         loaded = _write_plain(plain(shrunken, inputs, source.classes, title), partial)
         agreement = {"network.py": _compare("network.py", loaded, images, expected)}
         path = partial / "network.onnx"
-        write_onnx(loaded, inputs.shape, path)
+        try:
+            write_onnx(loaded, inputs.shape, path)
+        except OSError:  # of the disk, which the command explains
+            raise
+        except Exception as error:  # the exporter's kinds are many
+            raise InputError(f"network {name!r} cannot be written as ONNX: {first_line(error)}") from error
         agreement[path.name] = _compare(path.name, functools.partial(run_onnx, path), images, expected)
         about = {
             "network": name,
@@ -127,7 +133,8 @@ def _compare(
     expected: Float32[Tensor, "batch classes"],
 ) -> float:
     """Return the largest difference of a file's outputs, for all images together and for one alone."""
-    return max(check_agreement(name, compute(images[:n]), expected[:n]) for n in (len(images), 1))
+    some = (len(images), 1)
+    return max(check_agreement(name, computed(name, compute, images[:n]), expected[:n]) for n in some)
 
 
 def _complexity(structure: Structure, full: Structure | None) -> dict[str, int | None]:

@@ -43,9 +43,14 @@ def constructor(layer: nn.Module) -> str:
         value = _value(layer, name, parameter.default)
         if required:
             arguments.append(repr(value))
-        elif value != parameter.default and not (name == "stride" and value == _value(layer, "kernel_size", None)):
+        elif value != parameter.default and not _follows(layer, name, value, parameter.default):
             arguments.append(f"{name}={value!r}")
     return f"nn.{kind.__name__}({', '.join(arguments)})"
+
+
+def _follows(layer: nn.Module, name: str, value: Any, default: Any) -> bool:
+    """Return whether an argument that was not given is the kernel's size: a pool's stride, never a convolution's."""
+    return name == "stride" and default is None and value == _value(layer, "kernel_size", None)
 
 
 def _value(layer: nn.Module, name: str, default: Any) -> Any:

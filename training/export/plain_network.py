@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from training.errors import InputError
+from training.export.agreement import first_line
 from training.export.constructor import constructor
 from training.export.inputs import Inputs
 from training.export.statements import statements
@@ -65,11 +66,18 @@ def plain(network: nn.Module, inputs: Inputs, classes: int, title: str) -> Plain
 
 
 def load(written: Plain) -> nn.Module:
-    """Return the network of source and weights, in evaluation mode; every weight must have its place."""
+    """Return the network of source and weights, in evaluation mode; every weight must have its place.
+
+    Raises:
+        InputError: for weights that do not fit the source: a layer does not keep what it was made with.
+    """
     space: dict[str, Any] = {"__name__": "network"}
     exec(compile(written.source, "network.py", "exec"), space)
-    network: nn.Module = space["Network"]()
-    network.load_state_dict(written.weights)
+    try:
+        network: nn.Module = space["Network"]()
+        network.load_state_dict(written.weights)
+    except Exception as error:  # whatever making a layer or filling it raises
+        raise InputError(f"network cannot be written as plain source: {first_line(error)}") from error
     return network.eval()
 
 

@@ -98,7 +98,9 @@ class Gates(nn.Module):
     ) -> Float[Tensor, "share gate"]:
         """Draw masks ξ ~ Ber(θ) for each sample of a batch and set them at the sites.
 
-        The masks are a leaf that requires a gradient: after `backward`, `sampled.grad` holds ∂loss/∂ξ.
+        The masks are a leaf that requires a gradient: after `backward`, `sampled.grad` holds ∂loss/∂ξ. They are for
+        this step: a batch of another size is refused at the sites, and so is the network in evaluation mode if it was
+        in training mode when they were drawn.
 
         Args:
             batch: samples, of all processes together.
@@ -171,10 +173,12 @@ class Gates(nn.Module):
 
     def put(self, masks: Float[Tensor, "batch gate"] | None) -> None:
         """Set given masks at the sites, a row a sample or one row for all; None takes them away."""
+        drawn = masks is not None and masks is self.sampled
         sites = [*(group.site for group in self.groups), *(branch.site for branch in self.residual)]
         parts = masks.split(self.sizes, dim=1) if masks is not None and sites else [None] * len(sites)
         for site, part in zip(sites, parts, strict=True):
             site.mask = part
+            site.drawn = drawn and site.training
 
     def weight_norms(self) -> tuple[Float[Tensor, " gate"], Float[Tensor, " gate"]]:
         """Return (ρ_in, ρ) of every gate; ρ is a unit's fan-out norm, of a branch that of its scale and shift.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dynamics.models.complexity import Layer, Structure
 from training.errors import InputError
-from training.gating.sites import Branch, Gated, Norm, UnitGroup, Weighted
+from training.gating.executed import executed
+from training.gating.sites import Branch, Gated, UnitGroup, Weighted
 
 __all__ = ["structure_of"]
 
@@ -21,8 +21,10 @@ __all__ = ["structure_of"]
 def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure | None = None) -> Structure:
     """Return layers, unit groups and branches of a network that takes images of `input_shape` (channels, h, w).
 
-    Every convolution and dense layer that is executed is counted, with its normalisation's parameters; all other
-    parameters count as fixed ones. What lies in a branch's block, its shortcut left out, belongs to the branch.
+    Every convolution and dense layer that is executed is counted at all of its positions (a dense layer's are the
+    tokens that it reads), with its normalisation's parameters. Other products, of attention say or of a recurrent
+    layer, count as they were computed (`training.gating.executed`); they and all other parameters are fixed. What
+    lies in a branch's block, its shortcut left out, belongs to the branch.
 
     Args:
         network: gated; its masks play no part.
@@ -31,15 +33,22 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
 
     Raises:
         TypeError: if the network does not list its unit groups and branches.
-        InputError: for a layer that is executed more than once, or one whose inputs its units do not divide.
+        InputError: for a layer that is executed more than once, one whose inputs its units do not divide, a group's
+            layer that is not executed, and for operations whose products cannot be counted.
     """
     if not isinstance(network, Gated):
         raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
     groups, branches = network.unit_groups(), network.branches()
     names = {module: name for name, module in network.named_modules()}
-    positions, norm_of = _watch_forward(network, names, input_shape)
+    seen = executed(network, names, input_shape)
+    positions, norm_of = seen.positions, seen.norm_of
     produced = {group.producer: group for group in groups}
     consumed = {consumer: group for group in groups for consumer in group.consumers}
+    for layer, group in [*produced.items(), *consumed.items()]:
+        if layer not in positions:
+            raise InputError(
+                f"layer {names.get(layer)!r} of group {group.name!r} must run with the network; it did not"
+            )
     parent = _enclosing(network, branches, names)
     # A norm at the head of a branch may directly follow a layer outside: it leaves with the branch, not with the layer.
     norm_of = {module: norm for module, norm in norm_of.items() if parent.get(module) == parent.get(norm)}
@@ -62,8 +71,9 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
     counted: set[nn.Module] = {*positions, *norm_of.values()}
     for module, name in names.items():
         own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-        if own and module not in counted:
-            layers.append(Layer(name, 0, 1, 0, 0, own, parent.get(module)))
+        macs = seen.others.get(module, 0)
+        if (own or macs) and module not in counted:
+            layers.append(Layer(name, 1, 1, macs, 0, own, parent.get(module)))
     return Structure(
         layers,
         {group.name: group.site.count for group in groups},
@@ -96,37 +106,3 @@ def _enclosing(network: nn.Module, branches: Sequence[Branch], names: dict[nn.Mo
         outside = set(branch.shortcut.modules()) if branch.shortcut is not None else set()
         found |= {module: branch.name for module in block.modules() if module not in outside}
     return found
-
-
-def _watch_forward(
-    network: nn.Module, names: dict[nn.Module, str], input_shape: Sequence[int]
-) -> tuple[dict[Weighted, int], dict[Weighted, Norm]]:
-    """Run one image through the network.
-
-    Returns:
-        Output positions (height × width) of every executed convolution and dense layer, in order of execution; and
-        the batch normalisations that they feed directly.
-    """
-    positions: dict[Weighted, int] = {}
-    outputs: dict[int, tuple[Weighted, Tensor]] = {}  # by id; the tensors are kept so that ids stay unique
-    norm_of: dict[Weighted, Norm] = {}
-
-    def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, Weighted):
-            if module in positions:
-                raise InputError(f"layer {names[module]!r} must be executed once in a forward pass; it ran twice")
-            positions[module] = output[0, 0].numel()
-            outputs[id(output)] = (module, output)
-        elif isinstance(module, Norm) and id(inputs[0]) in outputs:
-            norm_of[outputs[id(inputs[0])][0]] = module
-
-    handles = [m.register_forward_hook(watch) for m in network.modules() if isinstance(m, Weighted | Norm)]
-    training, parameter = network.training, next(network.parameters())
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype))
-    finally:
-        network.train(training)
-        for handle in handles:
-            handle.remove()
-    return positions, norm_of

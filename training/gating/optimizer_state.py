@@ -20,7 +20,7 @@ class OptimizerState:
             Adam and its kin); or None, and nothing is kept.
 
     Raises:
-        InputError: for state of another shape, whose rows cannot be matched to the parameter's.
+        InputError: for state of another shape, whose rows cannot be matched to the parameter's, or of another kind.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None) -> None:
@@ -30,6 +30,9 @@ class OptimizerState:
                 if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
                     shapes = f"{list(value.shape)} for a parameter of {list(parameter.shape)}"
                     raise InputError(f"optimizer state {name!r} must have the parameter's shape; got {shapes}")
+                if value is not None and not isinstance(value, Tensor | int | float | str):
+                    kind = type(value).__name__
+                    raise InputError(f"optimizer state {name!r} must be tensors and single numbers; got a {kind}")
 
     def replace(self, old: nn.Parameter, new: nn.Parameter, cut: Callable[[Tensor], Tensor]) -> None:
         """Put `new` where `old` was, its state cut like the parameter."""

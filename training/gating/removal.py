@@ -9,6 +9,7 @@ compute the same function, and their next training steps agree on everything tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +21,7 @@ from training.errors import InputError
 from training.gating.gates import Gates
 from training.gating.optimizer_state import OptimizerState, select
 from training.gating.sites import Gated, UnitGroup
+from training.gating.transaction import all_or_nothing
 
 __all__ = ["Shrunk", "restore", "shrink"]
 
@@ -48,7 +50,8 @@ def shrink(
     """Remove units and branches for good, in place; if anything goes, masks are taken away.
 
     Parameters that get shorter are new ones, put in the old one's place in the optimizer with the rows of its state
-    that stay, and of the gradient. θ stays the same Parameter. Nothing is changed if anything is refused.
+    that stay, and of the gradient. They keep the old one's hooks and Python attributes; an attribute of the
+    parameter's shape is cut like it. θ stays the same Parameter. Nothing is changed if anything is refused or fails.
 
     The caller then calls `Tracker.keep(result.kept, result.rho_in, result.rho)` and `structure_of(network, shape,
     full)`, and makes a distributed or compiled wrapper again.
@@ -63,7 +66,8 @@ def shrink(
     Raises:
         TypeError: for a network that does not list its unit groups and branches.
         InputError: for a mask of another length or dtype, gates of another network, a branch whose block cannot
-            drop it, or an optimizer whose state cannot be cut.
+            drop it, an optimizer whose state cannot be cut, a parameter of a class of its own, or between a forward
+            pass and its backward pass, whose gradients would go to parameters that are no longer there.
     """
     if not isinstance(network, Gated):
         raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
@@ -77,16 +81,18 @@ def shrink(
             raise InputError(f"branch {branch.name!r} cannot be removed: its block must offer remove_branch()")
     norms = [norm[kept] for norm in gates.weight_norms()]
     if len(kept) < len(going):
-        before = set(network.parameters())
-        for branch in leaving:
-            assert branch.block is not None
-            branch.block.remove_branch()
-        state.forget(before - set(network.parameters()))
-        gone = {branch.name for branch in leaving}
-        for group, mask in zip(gates.groups, (~going).split(gates.sizes), strict=False):
-            if group.branch not in gone and not bool(mask.all()):
-                _cut_group(group, mask.nonzero().flatten(), state)
-        gates.place(network, kept)
+        _check_no_backward_due(gates)
+        with all_or_nothing(network, optimizer, gates):
+            before = set(network.parameters())
+            for branch in leaving:
+                assert branch.block is not None
+                branch.block.remove_branch()
+            state.forget(before - set(network.parameters()))
+            gone = {branch.name for branch in leaving}
+            for group, mask in zip(gates.groups, (~going).split(gates.sizes), strict=False):
+                if group.branch not in gone and not bool(mask.all()):
+                    _cut_group(group, mask.nonzero().flatten(), state)
+            gates.place(network, kept)
     rho_in, rho = (
         _over(then.cpu().numpy(), now.cpu().numpy()) for then, now in zip(norms, gates.weight_norms(), strict=True)
     )
@@ -130,6 +136,16 @@ def _check_same(network: Gated, gates: Gates) -> None:
         raise InputError("gates must be those of this network; they belong to other sites")
 
 
+def _check_no_backward_due(gates: Gates) -> None:
+    places = [*((group.name, group.site) for group in gates.groups), *((b.name, b.site) for b in gates.residual)]
+    for name, site in places:
+        if site.awaits_backward:
+            raise InputError(
+                f"removal must not come between a training step's forward pass and its backward pass; at {name!r} a "
+                "forward pass waits for one: run it, or drop the loss and the outputs, first"
+            )
+
+
 def _cut_group(group: UnitGroup, kept: Tensor, state: OptimizerState) -> None:
     """Keep the units at `kept` of one group."""
     before = group.site.count
@@ -159,8 +175,21 @@ def _cut(module: nn.Module, names: tuple[str, ...], dim: int, kept: Tensor, stat
         if not isinstance(old, nn.Parameter):
             setattr(module, name, select(old, dim, kept))
             continue
+        if type(old) is not nn.Parameter:
+            kind = f"{type(module).__name__}.{name} is a {type(old).__name__}"
+            raise InputError(f"parameters that are cut must be nn.Parameter, of no class of their own; {kind}")
         new = nn.Parameter(select(old.detach(), dim, kept), requires_grad=old.requires_grad)
         if old.grad is not None:
             new.grad = select(old.grad, dim, kept)
+        _hand_on(old, new, lambda value: select(value, dim, kept))
         setattr(module, name, new)
         state.replace(old, new, lambda value: select(value, dim, kept))
+
+
+def _hand_on(old: nn.Parameter, new: nn.Parameter, cut: Callable[[Tensor], Tensor]) -> None:
+    """Give a parameter the hooks and the Python attributes of the one whose place it takes."""
+    for name, value in vars(old).items():
+        vars(new)[name] = cut(value) if isinstance(value, Tensor) and value.shape == old.shape else value
+    for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):  # the same dictionary: whoever put one can take it
+        if getattr(old, hooks, None):
+            setattr(new, hooks, getattr(old, hooks))

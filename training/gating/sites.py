@@ -6,6 +6,7 @@ the modules present at each call, so that after a removal (`training.gating.remo
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -24,33 +25,97 @@ Weighted: TypeAlias = nn.Conv2d | nn.Linear
 Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d
 
 
+class _Pass:
+    """One forward pass through a site; its graph holds the last reference."""
+
+    def __call__(self, gradient: Tensor) -> None:
+        """Note the backward pass, as a hook."""
+        self.done = True
+
+    done = False
+
+
 class GateSite(nn.Module):
     """Place where the input's channels (or the whole input, `count` = 1) are multiplied by the current masks.
 
     Without masks (`mask is None`) it passes its input through untouched: the plain network. `relu` and `add_relu`
     do the same together with the operations beside it, in fewer passes over memory.
+
+    Attributes:
+        count: number of gates.
+        mask: the current masks, [batch or 1, count], or None.
+        drawn: whether these are random masks drawn in training mode, for one step: no evaluation must use them.
+
+    Raises:
+        InputError: from `forward`, `relu` and `add_relu`, for inputs of another batch than the masks', or of other
+            channels; and in evaluation mode, while the random masks of a training step are in place.
     """
 
     def __init__(self, count: int) -> None:
         super().__init__()
         self.count = count
-        self.mask: Tensor | None = None  # [batch or 1, count]
+        self.mask: Tensor | None = None
+        self.drawn = False
+        self._last: weakref.ref[_Pass] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` [batch, channels, ...] times the masks."""
-        return x if self.mask is None else masked(x, self.mask)
+        if self.mask is None:
+            return self._noted(x)
+        self._check(x)
+        return self._noted(masked(x, self.mask))
 
     def relu(self, x: Tensor, inplace: bool = False) -> Tensor:
         """Return `site(relu(x))`; if `inplace`, `x` may be overwritten."""
-        return F.relu(x, inplace) if self.mask is None else masked_relu(x, self.mask)
+        if self.mask is None:
+            return self._noted(F.relu(x, inplace))
+        self._check(x)
+        return self._noted(masked_relu(x, self.mask))
 
     def add_relu(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """Return `relu(shortcut + site(x))`, a new tensor."""
-        return F.relu(shortcut + x, inplace=True) if self.mask is None else masked_add_relu(shortcut, x, self.mask)
+        if self.mask is None:
+            return self._noted(F.relu(shortcut + x, inplace=True))
+        self._check(x)
+        return self._noted(masked_add_relu(shortcut, x, self.mask))
+
+    @property
+    def awaits_backward(self) -> bool:
+        """Whether a training forward pass went through here whose graph is still there, with no backward pass yet."""
+        last = self._last() if self._last is not None else None
+        return last is not None and not last.done
+
+    def _check(self, x: Tensor) -> None:
+        """Refuse masks that are not for this input."""
+        assert self.mask is not None
+        rows, columns = self.mask.shape
+        if self.drawn and not self.training:
+            raise InputError(
+                "masks in evaluation mode must not be those that Gates.sample drew for a training step; call "
+                "Gates.decide() for the deterministic network, or Gates.open() for all gates on, first"
+            )
+        if rows not in (1, x.shape[0]):
+            raise InputError(
+                f"masks must be for the batch at hand; got masks of {rows} samples, and inputs {list(x.shape)}"
+            )
+        if columns != 1 and (x.dim() < 2 or x.shape[1] != columns):
+            raise InputError(
+                f"site of {columns} units must get them along the second dimension; got inputs {list(x.shape)}"
+            )
+
+    def _noted(self, x: Tensor) -> Tensor:
+        """Return an output as it is; if a graph leads to it, its backward pass will be noticed."""
+        # Not while tracing or compiling, where `x` stands for a tensor; nor of a leaf, which keeps its hooks.
+        plain = type(x) is Tensor and self.training and not torch.compiler.is_compiling()
+        if plain and torch.is_grad_enabled() and x.grad_fn is not None and not torch.jit.is_tracing():
+            passed = _Pass()
+            x.register_hook(passed)
+            self._last = weakref.ref(passed)
+        return x
 
     def __getstate__(self) -> dict[str, object]:
         """Return the state without masks, for copies and pickles: masks belong to one step and its graph."""
-        return self.__dict__ | {"mask": None}
+        return self.__dict__ | {"mask": None, "drawn": False, "_last": None}
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from training.data.data_sets import load_digits
 from training.errors import InputError
@@ -165,6 +166,26 @@ def test_source_that_differs_leaves_nothing_behind(trained, tmp_path, monkeypatc
     monkeypatch.setattr(bundle, "plain", _wrong_source)
     with pytest.raises(InputError, match=r"network\.py differs from the trained network by .*; allowed is 1e-05"):
         export(*trained[:2], tmp_path / "a" / "b", DIGITS, name="resnet8")
+    assert not list(tmp_path.iterdir())
+
+
+def _other_channels(network, gates):
+    return build("resnet8", 3, 10, width=4).eval(), network, gates
+
+
+@pytest.mark.parametrize(
+    ("part", "stand_in", "message"),
+    [
+        ("decided", _other_channels, r"network 'resnet8' cannot be run on images \[64, 1, 8, 8\]: ."),
+        ("load", lambda _: nn.Linear(3, 3), r"network\.py cannot be run on images \[64, 1, 8, 8\]: ."),
+        ("write_onnx", lambda *_: 1 / 0, r"network 'resnet8' cannot be written as ONNX: division by zero"),
+    ],
+)
+def test_whatever_is_raised_on_the_way_is_said_in_one_line(trained, tmp_path, monkeypatch, part, stand_in, message):
+    monkeypatch.setattr(bundle, part, stand_in)
+    with pytest.raises(InputError, match=message) as raised:
+        export(*trained[:2], tmp_path / "a" / "b", DIGITS, name="resnet8")
+    assert "\n" not in str(raised.value)
     assert not list(tmp_path.iterdir())
 
 

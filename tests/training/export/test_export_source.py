@@ -13,9 +13,11 @@ from training.errors import InputError
 from training.export import Inputs, load, plain
 from training.export.constructor import constructor
 from training.export.decided import decided
+from training.export.plain_network import Plain
 from training.gating.gates import Gates
 from training.gating.removal import shrink
-from training.networks import NETWORKS, build
+from training.gating.sites import GateSite
+from training.networks import NETWORKS, Chain, build
 
 
 def written(network, shape=(1, 4, 4), classes=3):
@@ -104,6 +106,8 @@ LAYERS = [
     *(nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d(3, (1, 2)), nn.AvgPool2d((2, 1))),
     *(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((1, None)), nn.Flatten(), nn.Flatten(1, 2), nn.Dropout(0.3)),
     *(nn.ReLU(inplace=True), nn.LeakyReLU(0.2), nn.GELU("tanh"), nn.SiLU(), nn.Softmax(dim=1), nn.Hardtanh(-2, 2)),
+    *(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(2, 2, (2, 4), (2, 4)), nn.Conv1d(2, 4, 3, 3), nn.ConvTranspose2d(8, 4, 2, 2)),
+    *(nn.Unfold(2, stride=2), nn.LPPool2d(2, 3), nn.AvgPool2d(2, 2), nn.AvgPool2d(3, 1)),
     *(nn.ConvTranspose2d(2, 4, 3, 2, output_padding=1), nn.Upsample(scale_factor=2), nn.ZeroPad2d((1, 0, 2, 0))),
 ]
 
@@ -191,6 +195,23 @@ def test_the_source_of_a_pruned_block_reads_as_one_would_write_it():
         return self.linear(x)
 """
     assert source.endswith(forward)
+
+
+def test_patches_keep_their_stride():
+    """A convolution whose stride is its kernel reads every pixel once; with stride 1 the outputs are others."""
+    network = Chain(nn.Conv2d(1, 8, 2, 2), nn.ReLU(), GateSite(8), nn.Flatten(), nn.Linear(32, 3))
+    made, _ = assert_same(network.eval(), torch.randn(2, 1, 4, 4))
+    assert "nn.Conv2d(1, 8, 2, stride=2)" in made.source
+
+
+@pytest.mark.parametrize("change", [("Linear(32", "Linear(31"), ("nn.Flatten()", "nn.Conv2d(8, 3, 0)")])
+def test_source_that_its_weights_do_not_fit_is_refused_in_one_line(change):
+    network = Chain(nn.Conv2d(1, 8, 2, 2), nn.Flatten(), nn.Linear(32, 3))
+    made = written(network)
+    assert change[0] in made.source
+    with pytest.raises(InputError, match=r"network cannot be written as plain source: .") as raised:
+        load(Plain(made.source.replace(*change), made.weights))
+    assert "\n" not in str(raised.value)
 
 
 def test_names_are_distinct_and_free():
