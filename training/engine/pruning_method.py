@@ -14,6 +14,7 @@ from training.engine.method import Method, RunContext
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.gating.removal import Shrunk, restore, shrink
+from training.gating.self_check import check_removal
 
 __all__ = ["PruningMethod"]
 
@@ -28,6 +29,10 @@ class PruningMethod(Method):
     Attributes:
         gates: what may leave, and is still there.
         network, optimizer: of the context; both lose what `remove` removes.
+
+    Raises:
+        InputError: for a network from which removing units or branches differs from masking them; it is tried on
+            copies, before anything is trained (`training.gating.self_check`).
     """
 
     gates: Gates
@@ -35,6 +40,7 @@ class PruningMethod(Method):
     def __init__(self, context: RunContext, start: float = 1.0) -> None:
         super().__init__(context)
         self.gates = Gates(self.network, start).to(self.config.device)  # type: ignore[arg-type]
+        check_removal(self.network, self.shape, self.optimizer)
 
     def before_evaluation(self) -> None:
         """Take the masks away: everything that is left is on."""

@@ -3,6 +3,18 @@
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.gating.removal import Shrunk, restore, shrink
+from training.gating.self_check import check_removal
 from training.gating.sites import Branch, Gated, GateSite, UnitGroup
 
-__all__ = ["Branch", "GateSite", "Gated", "Gates", "Shrunk", "UnitGroup", "restore", "shrink", "structure_of"]
+__all__ = [
+    "Branch",
+    "GateSite",
+    "Gated",
+    "Gates",
+    "Shrunk",
+    "UnitGroup",
+    "check_removal",
+    "restore",
+    "shrink",
+    "structure_of",
+]

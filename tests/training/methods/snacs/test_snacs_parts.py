@@ -251,7 +251,7 @@ def test_a_network_without_its_unused_units_is_the_masked_one(widths, density, s
     spared = (torch.rand(gates.units, generator=generator) < sparing).numpy()
     masks = KernelMasks(network, kept)
     masks.hold(optimizer)
-    expected = network(images)
+    expected = network(images).detach()
     going = unused(gates, {layer: kept[name].numpy() for name, layer in inner}, spared)
     assert not going[: gates.units][spared].any()
     groups, sizes = gates.groups, gates.sizes
