@@ -199,12 +199,13 @@ def bilinear_population(count: int, seed: int, kind: type[BilinearGate] = Biline
     return _population(gate, norms, np.clip(np.minimum(height, 1) * share, 0, 1), rng)
 
 
-def one_sided(population: Population, deadline: Deadline) -> Outcome:
+def one_sided(population: Population, deadline: Deadline, steps: int = STEPS) -> Outcome:
     """Check that every certified gate is at θ = 0 by its deadline and its margin never rises on the way.
 
     Args:
         population: the gates, with their starts.
         deadline: the time allowed, from (gate, *norms, theta).
+        steps: of the scheme, from the start to each gate's deadline.
     """
     gate, weights, theta = population.gate, population.weights, population.theta
     norms = [np.linalg.norm(w, axis=1) for w in weights]
@@ -212,13 +213,13 @@ def one_sided(population: Population, deadline: Deadline) -> Outcome:
     certified = (first < 0) & (theta > 0) & (gate.saddle[-1] <= 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         allowed = np.where(certified, deadline(gate, *norms, theta), 0.0)
-    h = allowed / STEPS
+    h = allowed / steps
     fastest = np.maximum(np.abs(gate.eigenvalues[0]), gate.parameters["decay"] + gate.parameters["coupling"])
     judged = certified & (h * np.maximum(fastest, population.speed) < FINEST) & np.isfinite(allowed)
     h = np.where(judged, h, 0.0)
     depth = np.abs(gate.margin(*(np.zeros_like(n) + 1e-3 * gate.saddle[0] for n in norms), 0.0))
     lowest, worst, died = first, np.zeros(len(theta)), np.full(len(theta), np.inf)
-    for index in range(STEPS + LATE):
+    for index in range(steps + LATE):
         weights, theta = population.step(index * h, h, weights, theta)
         now = gate.margin(*(np.linalg.norm(w, axis=1) for w in weights), theta)
         worst = np.maximum(worst, (now - lowest) / depth)
@@ -231,9 +232,9 @@ def one_sided(population: Population, deadline: Deadline) -> Outcome:
         start = {"margin": float(first[at]), "theta": float(population.theta[at])}
         ended = {"theta at the deadline": float(theta[at]), "rise of the margin": float(worst[at])}
         return refuted("gates within the hypotheses", {**constants, **start, **ended, "wrong": int(wrong.sum())})
-    share = died[judged] / STEPS
+    share = died[judged] / steps
     scope = (
-        f"vectors that turn, η(t) ≤ η, κ(t) ≥ κ; {STEPS} steps of fourth order to the deadline and {LATE} more; a "
+        f"vectors that turn, η(t) ≤ η, κ(t) ≥ κ; {steps} steps of fourth order to the deadline and {LATE} more; a "
         f"margin may rise by {ROUNDING:g} of the region's depth (error of the steps); time over deadline: "
         f"median {np.median(share):.2f}, at most {share.max():.2f}"
     )

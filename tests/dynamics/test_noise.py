@@ -242,12 +242,9 @@ def test_dependent_noise_taken_for_independent_is_refuted():
     assert outcome.status is Status.REFUTED and "dependent=True" in outcome.witness["setting"]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01])
-def test_the_vector_correction_is_needed(share):
-    """With none of the second moment, or a hundredth of it, the claim's own trials refute the bound."""
-    outcome = claims.vectors_check(
-        lambda *a, **k: escape_probability(*a, **{**k, "update_moment": share * k["update_moment"]}), paths=400
-    )
+def test_the_vector_correction_is_needed():
+    """Without the second moment the claim's own trials refute the bound."""
+    outcome = claims.vectors_check(lambda *a, **k: escape_probability(*a, **{**k, "update_moment": None}), paths=200)
     assert outcome.status is Status.REFUTED
     assert outcome.witness["observed"] > 2 * outcome.witness["bound"]
 

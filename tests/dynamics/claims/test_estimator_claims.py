@@ -63,7 +63,7 @@ def test_corrections_of_a_wrong_size_are_refuted():
         ("first_order", lambda count, slope: slope[1] / count.sum(0), claims.first_order),
         ("trapezoid", lambda count, slope: slope[0] / count[0] + slope[1] / count[1], claims.trapezoid),
         ("trapezoid", lambda count, slope: slope.sum(0) / count.sum(0), claims.trapezoid_batch),
-        ("difference", lambda count, loss: (loss[1] - loss[0]) / count.sum(0), claims.difference_in_means),
+        ("difference", lambda count, loss: loss[0] / count[0] - loss[1] / count[1], claims.difference_in_means),
         ("horvitz_thompson", lambda n, loss, theta: (loss[1] - loss[0]) / n, claims.horvitz_thompson),
         ("mean_of_others", lambda values: values.sum(0) / len(values) + 0 * values, claims.horvitz_thompson),
         ("mean_of_others", lambda values: values.sum(0) / len(values) + 0 * values, claims.control),
