@@ -41,6 +41,7 @@ class Gates(nn.Module):
         units: number of unit gates.
 
     Raises:
+        TypeError: for a network that does not list its unit groups and branches (a wrapper of one, say).
         ValueError: for a network without gates, a start outside (0, 1], a group in a branch that is not listed, or
             one whose modules do not fit its site (`training.gating.sites.check_places`).
     """
@@ -67,6 +68,8 @@ class Gates(nn.Module):
             network: where the gates sit.
             kept: after a removal, the former indices of the gates that are left. [gate]
         """
+        if not isinstance(network, Gated):
+            raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
         # Plain lists of plain objects: the sites are the network's modules, not this one's.
         groups, residual = tuple(network.unit_groups()), tuple(network.branches())
         check_places(groups, residual, network)

@@ -13,7 +13,7 @@ from torch import nn
 from dynamics.models.complexity import Layer, Structure
 from training.errors import InputError
 from training.gating.executed import executed
-from training.gating.sites import Branch, Gated, UnitGroup, Weighted
+from training.gating.sites import Branch, Gated, UnitGroup, Weighted, check_places
 
 __all__ = ["structure_of"]
 
@@ -34,11 +34,13 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
     Raises:
         TypeError: if the network does not list its unit groups and branches.
         InputError: for a layer that is executed more than once, one whose inputs its units do not divide, a group's
-            layer that is not executed, and for operations whose products cannot be counted.
+            layer that is not executed, for operations whose products cannot be counted, and for groups and branches
+            that do not fit their modules (`training.gating.sites.check_places`).
     """
     if not isinstance(network, Gated):
         raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
     groups, branches = network.unit_groups(), network.branches()
+    check_places(groups, branches, network)
     names = {module: name for name, module in network.named_modules()}
     seen = executed(network, names, input_shape)
     positions, norm_of = seen.positions, seen.norm_of

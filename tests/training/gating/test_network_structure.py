@@ -200,3 +200,18 @@ def test_networks_that_do_not_run_their_layers_are_refused():
         structure_of(Chain(shared, nn.ReLU(), shared), (4,))
     residual = Chain(Residual(Chain(nn.Linear(4, 4), nn.BatchNorm1d(4))), nn.Linear(4, 2))
     assert structure_of(residual, (4,)).full_macs == 24
+
+
+def test_a_branch_whose_block_is_no_module_has_no_price():
+    """It would be 0: nothing would lie in the branch."""
+
+    class Handle:
+        def remove_branch(self):
+            pass
+
+    class Network(ResNet):
+        def branches(self):
+            return [Branch(b.name, b.site, b.norm, Handle()) for b in super().branches()]
+
+    with pytest.raises(InputError, match=r"block of branch 'block0\.branch' must be the module .*; got Handle"):
+        structure_of(Network(8, 2, 1, 3), (1, 8, 8))
