@@ -32,6 +32,27 @@ settings.load_profile("tests")
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def checked_once():
+    """Let the check of a gated network run once for each kind in the session, not for each of hundreds of runs.
+
+    `tests/training/gating/test_self_check.py` calls it itself.
+    """
+    from training.engine import pruning_method  # after the hook above
+
+    check, seen = pruning_method.check_removal, set()
+
+    def once(network, shape, optimizer):
+        kind = (repr(network), tuple(shape), type(optimizer))
+        if kind not in seen:
+            check(network, shape, optimizer)
+            seen.add(kind)
+
+    pruning_method.check_removal = once
+    yield
+    pruning_method.check_removal = check
+
+
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory):
     """Return the folder of a run in `tests.support.digits_runs` by its name: to be read, never to be changed."""

@@ -1,6 +1,8 @@
 """Many seeds: each run is what it would be alone, what is done is skipped, other settings are refused."""
 
+import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -26,7 +28,16 @@ def weights(run):
     return Checkpoints(run / "checkpoints", "gated").last()[1]["network"]
 
 
+@contextlib.contextmanager
+def here(jobs):
+    """The calls of a pool, made one after the other in this process; pools have tests of their own."""
+    assert jobs == 1
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
 def test_seeds_are_the_runs_they_would_be_alone_and_are_made_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training.experiments.seeds, "processes", here)
     folder = validate_seeds(config(tmp_path / "both"))
     assert sorted(path.name for path in folder.glob("seed?")) == ["seed3", "seed4"]
     monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)

@@ -225,7 +225,7 @@ def test_only_the_same_first_phase_is_taken_over(changes, digits):
         )
 
 
-@pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning", "snacs"])
+@pytest.mark.parametrize("name", ["prune-and-retrain", "torch-pruning"])
 def test_the_trained_network_is_that_of_a_run_without_pruning(name, digits):
     plain = training_run(method("none"), config(epochs=1), digits)
     run(plain)

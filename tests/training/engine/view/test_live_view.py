@@ -19,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.support.forks import FORKS
+from training.__main__ import main
 from training.certificates.fates import DEAD
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
@@ -204,21 +206,33 @@ def test_without_a_terminal_there_are_plain_lines_and_nothing_else(capsys, monke
     assert re.fullmatch(r"gated: 1/4  \d+\.\d/s  \d+ s left", first) and second == "gated: epoch 1/2"
 
 
-def in_terminal(command, when, width=50, height=24):
+def _in_terminal(name, arguments):
+    """In a process of its own: make the terminal `name` its own, and be `python -m training …` there."""
+    os.setsid()
+    terminal = os.open(name, os.O_RDWR)
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    for stream in (0, 1, 2):
+        os.dup2(terminal, stream)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1) for stream in (1, 2))
+    sys.argv = ["training", *arguments]
+    for variable in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+        os.environ.pop(variable, None)
+    os.environ["TERM"] = "xterm"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's background job
+    sys.exit(main())
+
+
+def in_terminal(arguments, when, width=50, height=24):
     """Run a command in a pseudo-terminal, press Ctrl-C once `when` has been shown: (exit status, what was written)."""
-    child, terminal = pty.fork()
-    if child == 0:
-        environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
-        for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
-            environment.pop(name, None)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests are a shell's background job
-        os.execve(command[0], command, environment)
+    terminal, other = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+    child = FORKS.Process(target=_in_terminal, args=(os.ttyname(other), arguments))
+    child.start()
     written, pressed, until = b"", False, time.monotonic() + 120
     try:
         while True:
             if not select.select([terminal], [], [], max(0, until - time.monotonic()))[0]:
-                os.kill(child, signal.SIGKILL)
+                child.kill()
                 pytest.fail(f"not {'ended' if pressed else 'shown'} after two minutes: {written[-500:]!r}")
             try:
                 piece = os.read(terminal, 65536)
@@ -226,21 +240,22 @@ def in_terminal(command, when, width=50, height=24):
                 break
             if not piece:
                 break
+            if not written:
+                os.close(other)  # before the child has opened its end this would hang up the terminal
             written += piece
             if not pressed and when in written.decode(errors="ignore"):
                 os.write(terminal, b"\x03")
                 pressed = True
     finally:
         os.close(terminal)
-        _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), written.decode()
+        child.join()
+    return child.exitcode, written.decode()
 
 
 def test_an_interruption_leaves_a_clean_terminal(tmp_path):
     small = ["--network", "resnet8", "--width", "1", "--epochs", "500", "--hold", "0", "--threads", "1"]
     tracker = ["--tracker.warmup", "5", "--tracker.every", "5", "--tracker.window", "5"]
-    command = [sys.executable, "-m", "training", "validate", "--out", str(tmp_path / "run"), *small, *tracker]
-    status, text = in_terminal(command, "epoch 1/500")
+    status, text = in_terminal(["validate", "--out", str(tmp_path / "run"), *small, *tracker], "epoch 1/500")
     assert status == 130
     assert "block2" in text and "alive" in text
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0  # the cursor was hidden, and is shown again
