@@ -25,14 +25,14 @@ def check_shapes(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor
     if masks.dim() != 2 or not len(masks):
         raise ValueError(f"masks must be [batch ≥ 1, gate]; got shape {tuple(masks.shape)}")
     batch, gates = masks.shape
-    allowed: dict[str, tuple[Tensor | None, list[tuple[int, ...]]]] = {
-        "gradients": (gradients, [(batch, gates)]),
-        "losses": (losses, [(batch,), (batch, gates)]),
-        "theta": (theta, [(gates,)]),
+    allowed: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {
+        "gradients": (gradients, (batch, gates)),
+        "losses": (losses, (batch,)),
+        "theta": (theta, (gates,)),
     }
-    for name, (value, shapes) in allowed.items():
-        if value is not None and tuple(value.shape) not in shapes:
-            raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}; got {tuple(value.shape)}")
+    for name, (value, shape) in allowed.items():
+        if value is not None and tuple(value.shape) != shape:
+            raise ValueError(f"{name} must have shape {shape}; got {tuple(value.shape)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,22 +62,27 @@ class Sums:
         cls,
         masks: Float[Tensor, "batch gate"],
         gradients: Float[Tensor, "batch gate"],
-        losses: Float[Tensor, " batch"] | Float[Tensor, "batch gate"],
+        losses: Float[Tensor, " batch"],
         where: Bool[Tensor, "batch gate"] | None = None,
+        adjusted: Float[Tensor, "batch gate"] | None = None,
     ) -> Sums:
         """Return the sums of one batch.
 
         Args:
             masks: ξ, zeros and ones.
             gradients: ∂(mean loss of this batch)/∂ξ.
-            losses: of the samples; or one column a gate, for losses adjusted differently for each gate.
+            losses: of the samples.
             where: which samples count for which gate; all by default. For a unit, the samples in which its branch is
                 on: then D is the unit's *given that its branch is on*, and samples that say nothing add no noise.
+            adjusted: losses adjusted differently for each gate, in the place of `losses`. They have a name of their
+                own, since losses of several outputs a sample may happen to have as many columns as there are gates.
 
         Raises:
             ValueError: for shapes that do not fit together, or masks that are not zeros and ones.
         """
         check_shapes(masks, gradients, losses)
+        if adjusted is not None and adjusted.shape != masks.shape:
+            raise ValueError(f"adjusted must have shape {tuple(masks.shape)}; got {tuple(adjusted.shape)}")
         on = masks.detach().double()
         # On the CPU only: elsewhere the question would make the host wait for the device at each step.
         if on.device.type == "cpu" and not bool(((on == 0) | (on == 1)).all()):
@@ -85,7 +90,7 @@ class Sums:
         off = 1 - on
         if where is not None:
             on, off = on * where, off * where
-        loss = losses.detach().double()
+        loss = (losses if adjusted is None else adjusted).detach().double()
         slope = gradients.detach().double() * len(on)
         sides = [_side(mine, loss, slope) for mine in (off, on)]
         return cls(*(torch.stack(pair) for pair in zip(*sides, strict=True)))

@@ -147,7 +147,7 @@ def _adjusted(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor, s
     """Return the difference in means, each loss less Σ_{j≠k} slopes_bj (ξ_bj − θ_j)."""
     exact = (value.detach().double() for value in (losses, masks, slopes, theta))
     adjusted = estimates.less_other_gates(*exact)
-    return difference_of(Sums.of(masks, gradients, adjusted))
+    return difference_of(Sums.of(masks, gradients, losses, adjusted=adjusted))
 
 
 def _weighted(masks: Tensor, gradients: Tensor, losses: Tensor, theta: Tensor) -> Estimate:

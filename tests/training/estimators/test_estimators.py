@@ -315,6 +315,7 @@ def test_wrong_shapes_are_refused():
         ((masks, gradients[:, :2], losses, theta), "gradients"),
         ((masks, gradients, losses[:3], theta), "losses"),
         ((masks, gradients, losses, theta[:2]), "theta"),
+        ((masks, gradients, losses[:, None].expand_as(masks), theta), "losses"),  # as many outputs as gates
         ((masks[0], gradients, losses, theta), "masks"),
         ((masks[:0], gradients[:0], losses[:0], theta), "masks"),
     ):
