@@ -145,7 +145,8 @@ def end(folder: Path) -> dict[str, Any]:
     for network in ("gated", "ungated"):
         found = Checkpoints(folder / "checkpoints", network).last()
         assert found is not None, f"{folder} has no {network} checkpoint"
-        found[1]["position"].pop("seconds")
+        for clock in ("seconds", "processor_seconds"):
+            del found[1]["position"][clock]
         states[network] = found[1]
     history = open_history(folder / "gates.zarr").load()
     return states | {"history": {str(name): torch.tensor(values.values) for name, values in history.items()}}
