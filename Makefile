@@ -4,11 +4,11 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help validate verify figures test lint docs bench paper clean
+.PHONY: help validate verify figures test test-slow lint docs bench paper clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # Reinstalled only when the dependencies change. The package itself is installed in place.
 $(READY): pyproject.toml constraints.txt
@@ -29,6 +29,9 @@ figures: $(READY)  ## draw all figures from the committed results
 # Every command that a test starts would compile this package again where byte code is not kept.
 test: $(READY)  ## the tests
 	PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest
+
+test-slow: $(READY)  ## the tests of whole commands: killed, interrupted, out of disk, in several processes
+	PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -m slow tests
 
 lint: $(READY)  ## style and types
 	$(VENV)/bin/ruff check .

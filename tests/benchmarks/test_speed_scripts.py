@@ -14,6 +14,7 @@ from training.networks import ResNet
 TINY = ["--networks", "resnet8", "--batch", "4", "--data-folder", "nowhere"]
 
 
+@pytest.mark.slow
 def test_gated_over_ungated(tmp_path, capsys):
     out = tmp_path / "step.json"
     assert step.main([*TINY, "--rounds", "2", "--threads", "1", "--output", str(out)]) == 0
@@ -22,6 +23,7 @@ def test_gated_over_ungated(tmp_path, capsys):
     assert "gated/ungated" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_shrunken_steps(tmp_path, monkeypatch):
     """At one share; that every share is removed is told below."""
     monkeypatch.setattr(shrunk, "SHARES", (0.5,))
@@ -31,6 +33,7 @@ def test_shrunken_steps(tmp_path, monkeypatch):
     assert len(rows) == len(shrunk.KINDS) and all(0 < row["flops ratio"] < 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_images_per_second_on_a_cpu(tmp_path):
     out = tmp_path / "images.json"
     sizes = ["--device", "cpu", "--steps", "1", "--turns", "1", "--output", str(out)]

@@ -52,6 +52,7 @@ def run(command, monkeypatch):
     return printed.getvalue()
 
 
+@pytest.mark.slow
 def test_every_command_prints_what_the_page_shows(tmp_path, monkeypatch):
     assert len(COMMANDS) >= 6
     monkeypatch.chdir(tmp_path)

@@ -69,6 +69,7 @@ def drawn(arguments, name, folder):
     return {path.name.removeprefix(f"{name}."): path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in REGISTRY if name not in SLOW and present(name)])
 def test_a_figure_is_of_print_width_and_small(name, tmp_path):
     made = drawn((), name, tmp_path / "one")

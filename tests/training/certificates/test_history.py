@@ -121,6 +121,7 @@ def _killed(path):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_between_flushes(tmp_path):
     process = FORKS.Process(target=_killed, args=(tmp_path / "gates.zarr",))
     process.start()

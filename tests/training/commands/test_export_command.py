@@ -66,6 +66,7 @@ def test_the_network_read_back_is_the_one_that_was_trained(run):
     assert read.about["step"] == read.about["steps"] == training.steps
 
 
+@pytest.mark.slow
 def test_the_command_exports_the_network_with_the_accuracy_of_the_run(run, capsys):
     path, training = run
     export_run([str(path)])
@@ -111,6 +112,7 @@ def test_packages_and_folder_are_looked_at_before_anything_is_read(run, tmp_path
         export_run([str(path), "--out", str(tmp_path / "new")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [200, 3_000, 20_000])
 def test_a_full_disk_leaves_nothing_of_an_export(run, tmp_path, size):
     path, _ = run

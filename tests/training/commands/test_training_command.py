@@ -148,6 +148,7 @@ def test_a_diverging_run_says_so_in_one_line_and_its_folder_is_free_again(call, 
     assert [str(path) for path in tmp_path.rglob("*")] == ([str(tmp_path / "run")] if kind == "empty folder" else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [300, 15_000])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(call, tmp_path, size):
     """At the settings, and at a checkpoint."""

@@ -140,6 +140,7 @@ def test_downloads_once(how, server, tmp_path):
     assert len(server.ranges) == requests
 
 
+@pytest.mark.slow
 def test_a_killed_download_is_continued(server, tmp_path):
     script = "import pickle, sys; from training.data.fetch import fetch; fetch(*pickle.load(sys.stdin.buffer))"
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)

@@ -199,6 +199,7 @@ def _reduce(rank, path):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_processes_add_up():
     """Two processes, two steps each: both end with the interval of one process that saw all four strata."""
     whole = Interval.empty(3)

@@ -32,6 +32,7 @@ def test_means_and_deviations_by_hand():
     assert low <= power <= high and power == pytest.approx(1)  # each seed's size doubles with the width
 
 
+@pytest.mark.slow
 def test_runs_that_are_done_are_skipped_and_a_lost_one_comes_out_the_same(tmp_path, capsys):
     settings = {"network": "lenet-300-100", "width": 6, "scales": (2.0,), "seeds": 1, "ratio": 0.5, "jobs": 1}
     chosen = Robustness(out=tmp_path / "r.json", runs=tmp_path / "runs", epochs=14, **settings)

@@ -36,6 +36,7 @@ def here(jobs):
         yield pool
 
 
+@pytest.mark.slow
 def test_seeds_are_the_runs_they_would_be_alone_and_are_made_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training.experiments.seeds, "processes", here)
     folder = validate_seeds(config(tmp_path / "both"))

@@ -168,6 +168,7 @@ def shadow(tmp_path_factory):
 STOPS = {"shadow": (33,), "prune": (1, 44, 50, 88 + 30)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", STOPS)
 def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, mode, shadow, monkeypatch):
     whole = shadow if mode == "shadow" else validate(replace(config(tmp_path / "whole", mode), **SELDOM))

@@ -228,6 +228,7 @@ def two(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_two_ranks_train_as_one_process(two):
     alone = train(ALONE)
     assert len(alone["theta"]) < 30 and alone["losses"].std() > 0.01
@@ -241,6 +242,7 @@ def test_two_ranks_train_as_one_process(two):
         assert torch.equal(value, two[1]["trained"][name]), name
 
 
+@pytest.mark.slow
 def test_without_common_statistics_they_would_not(two):
     """What the comparison above can tell."""
     alone, apart = train(ALONE), two[0]["statistics apart"]
@@ -255,6 +257,7 @@ def last(run, network):
     return Checkpoints(run / "checkpoints", network).last()
 
 
+@pytest.mark.slow
 def test_a_run_of_two_ranks_is_that_of_one_process(two, tmp_path, monkeypatch):
     monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
     together = Path(two[0]["folder"]) / "whole"
@@ -281,6 +284,7 @@ def test_a_run_of_two_ranks_is_that_of_one_process(two, tmp_path, monkeypatch):
     assert kept["processes"] == 2 and kept["command"].startswith("torchrun --nproc-per-node 2 -m -- ")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_of_two_ranks_ends_bit_for_bit_as_it_would_have(two):
     folder = Path(two[0]["folder"])
     for network in ("gated", "ungated"):
@@ -291,6 +295,7 @@ def test_a_resumed_run_of_two_ranks_ends_bit_for_bit_as_it_would_have(two):
     assert any("step" in line and line["step"] == 11 for line in lines(folder / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(NORMS)))
 def test_normalisation_is_that_of_the_whole_batch(two, index):
     rows, shared = normalise(Share(), *NORMS[index])
@@ -306,6 +311,7 @@ def test_normalisation_is_that_of_the_whole_batch(two, index):
             torch.testing.assert_close(seen["norms"][index][1][name], value, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_operations(two):
     for seen in two:
         means = [torch.tensor([1.5, 2.0]), torch.full((2, 3), 5.0), torch.tensor(0.5)]
@@ -315,6 +321,7 @@ def test_operations(two):
         assert seen["handed out"]["w"].tolist() == [[0] * 3] * 2 and seen["handed out"]["of"] == ["rank", 0, None]
 
 
+@pytest.mark.slow
 def test_ranks_that_differ_are_found(two):
     for seen in two:
         whats = ["θ"] * 3 + ["θ and the gates to be removed", "weights at the start"]
@@ -322,6 +329,7 @@ def test_ranks_that_differ_are_found(two):
         assert seen["disagree"] == [f"{what} {rest}" for what in whats]
 
 
+@pytest.mark.slow
 def test_why_not_torchs_own(two):
     """Once torch's SyncBatchNorm accepts the CPU this fails, and there is a choice."""
     assert "expected input tensor to be on GPU" in two[0]["torch"]

@@ -48,6 +48,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks processes up in /proc")
 def test_a_killed_process_leaves_none_behind(tmp_path):
     (tmp_path / "begin.py").write_text(BEGIN)
@@ -63,6 +64,7 @@ def test_a_killed_process_leaves_none_behind(tmp_path):
     assert not alive(worker)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks processes up in /proc")
 def test_an_interrupted_process_ends_at_once_with_all_of_them(tmp_path):
     """The signal goes to the parent alone, as from `kill`: a terminal would send it to all of them.

@@ -252,6 +252,7 @@ def in_terminal(arguments, when, width=50, height=24):
     return child.exitcode, written.decode()
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_a_clean_terminal(tmp_path):
     small = ["--network", "resnet8", "--width", "1", "--epochs", "500", "--hold", "0", "--threads", "1"]
     tracker = ["--tracker.warmup", "5", "--tracker.every", "5", "--tracker.window", "5"]

@@ -153,6 +153,7 @@ def test_what_is_done_is_left_and_what_is_missing_is_made(finished, tmp_path, mo
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_comparison_that_was_stopped_ends_as_one_that_was_not(finished, tmp_path, monkeypatch):
     """Eleven steps an epoch: the plain network trains for 22, then retraining takes 11. It is stopped at its first."""
     chosen = small(tmp_path / "out", checkpoint_every=1e-9, methods=METHODS[1:])
@@ -201,11 +202,13 @@ def test_a_run_names_the_command_that_asked_for_it_wherever_it_is_made(tmp_path,
     assert made.endswith(" compare --cluster tcp://head:1")
 
 
+@pytest.mark.slow
 def test_runs_in_processes_are_the_same(finished, tmp_path):
     compare(small(tmp_path / "out", jobs=2, methods=("none",)), draw=False)
     assert same(weights(tmp_path / "out", "none", "ungated"), weights(finished, "none", "ungated"))
 
 
+@pytest.mark.slow
 def test_runs_on_a_cluster_are_the_same(finished, tmp_path):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
@@ -239,6 +242,7 @@ def test_what_begins_with_a_run_without_a_result_is_not_tried(tmp_path):
     assert not (tmp_path / "out" / "prune-and-retrain,ratio=0.5").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_told_and_the_others_count(tmp_path):
     runs = [each[0] for each in planned(small(tmp_path / "out")).runs]
     done, killed = Future(), Future()
@@ -397,6 +401,7 @@ def test_a_cluster_that_does_not_answer_is_refused(tmp_path, monkeypatch):
 # ---- presets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "cifar10-quick"])
 def test_a_preset_fits_every_system(name, tmp_path):
     """On the digits in place of CIFAR-10, whose files are not here."""
