@@ -30,7 +30,6 @@ import numpy as np
 import torch
 import tyro
 
-import training.experiments.validate
 from benchmarks import record
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
@@ -164,7 +163,6 @@ def same(a: Any, b: Any) -> bool:
 
 
 def run(options: Kills, say: Callable[[str], None]) -> dict[str, Any]:
-    training.experiments.validate.draw_gate_paths = lambda folder: None  # the picture is no part of it
     watched(Checkpoints, "write", WRITES)
     watched(GateLearner, "remove", REMOVES)
     watched(Training, "_step", TRAINS)

@@ -38,7 +38,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws every committed `table.json` of networks with at least two settings.
+    """Draw every committed `table.json` of networks with at least two settings.
 
     Raises:
         NotThereError: if there is no such network.

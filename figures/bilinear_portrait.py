@@ -32,5 +32,5 @@ def caption(_: Path) -> str:
 
 
 def draw(_: Path) -> Figure:
-    """No results are needed: everything follows from `dynamics`."""
+    """Draw the figure, for which no results are needed: everything follows from `dynamics`."""
     return _portrait().draw(r"weight norms $\rho_\mathrm{in} = \rho_\mathrm{out}$")

@@ -41,7 +41,7 @@ def caption(_: Path) -> str:
 
 
 def draw(_: Path) -> Figure:
-    """No results are needed: everything follows from `dynamics`."""
+    """Draw the figure, for which no results are needed: everything follows from `dynamics`."""
     drawing, (left, right) = figure(columns=2, height=2.7)
     for i, (height, ratio, series) in enumerate(zip(HEIGHTS, _ratios(), SERIES, strict=False)):
         left.loglog(SPEEDS, ratio, label=f"θ* = {height:g}", markevery=(2 * i, 6), **series.drawn())

@@ -35,7 +35,7 @@ def caption(_: Path) -> str:
 
 
 def draw(_: Path) -> Figure:
-    """No results are needed: models, ODE and SGD come from `dynamics`."""
+    """Draw the figure, for which no results are needed: models, ODE and SGD come from `dynamics`."""
     drawing, (axes,) = figure(height=3.0)
     for i, ((name, (steps, found, order)), series) in enumerate(zip(_cases().items(), SERIES, strict=False)):
         middle = np.exp(np.log(found).mean(1))

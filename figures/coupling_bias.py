@@ -45,7 +45,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `bias` of the coupling results, a row a file.
+    """Draw `bias` of the coupling results, a row a file.
 
     Raises:
         NotThereError: if one is not there.

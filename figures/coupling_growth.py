@@ -32,7 +32,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `all.growth` of the evidence.
+    """Draw `all.growth` of the evidence.
 
     Raises:
         NotThereError: if it is not there, or no gate has a later record after the warm-up.

@@ -45,7 +45,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `coupling_history.json`, written by `python -m training.evidence.couplings.history`.
+    """Draw `coupling_history.json`, written by `python -m training.evidence.couplings.history`.
 
     Raises:
         NotThereError: if it is not there.

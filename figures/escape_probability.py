@@ -42,7 +42,7 @@ def caption(_: Path) -> str:
 
 
 def draw(_: Path) -> Figure:
-    """No results are needed: bound and simulation come from `dynamics`."""
+    """Draw the figure, for which no results are needed: bound and simulation come from `dynamics`."""
     drawing, (left, right) = figure(columns=2, height=2.9)
     _against_step(left)
     _against_bound(right)

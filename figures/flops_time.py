@@ -40,7 +40,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `shrunk.json`, written by `python -m benchmarks.shrunk`.
+    """Draw `shrunk.json`, written by `python -m benchmarks.shrunk`.
 
     Raises:
         NotThereError: if it is not there.

@@ -41,7 +41,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `gate_paths.json` of a run folder or a folder of committed results.
+    """Draw `gate_paths.json` of a run folder or a folder of committed results.
 
     Raises:
         NotThereError: if it is not there.

@@ -24,7 +24,7 @@ def caption(_: Path) -> str:
 
 
 def draw(_: Path) -> Figure:
-    """No results are needed: both curves are evaluated from the SymPy expressions."""
+    """Draw the figure, for which no results are needed: both curves are evaluated from the SymPy expressions."""
     density = sp.lambdify([hyperprior.PI, hyperprior.GAMMA], hyperprior.density(), "numpy")
     minimum = sp.lambdify([hyperprior.THETA, hyperprior.GAMMA], hyperprior.minimised_objective(), "numpy")
     grid = np.linspace(1e-4, 1 - 1e-4, 400)

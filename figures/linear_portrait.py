@@ -31,5 +31,5 @@ def caption(_: Path) -> str:
 
 
 def draw(_: Path) -> Figure:
-    """No results are needed: everything follows from `dynamics`."""
+    """Draw the figure, for which no results are needed: everything follows from `dynamics`."""
     return _portrait().draw("weight norm ρ")

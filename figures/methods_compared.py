@@ -38,7 +38,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `table.json` of a folder of `python -m training compare`.
+    """Draw `table.json` of a folder of `python -m training compare`.
 
     Raises:
         NotThereError: if it is not there.

@@ -40,7 +40,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `all.calibration` and the thresholds of `all.rules`; a kind of gates only where enough of them ended dead.
+    """Draw `all.calibration` and the thresholds of `all.rules`; a kind of gates only where enough of them ended dead.
 
     Raises:
         NotThereError: if the evidence is not there, or too few gates ended dead.

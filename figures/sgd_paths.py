@@ -36,7 +36,7 @@ def caption(_: Path) -> str:
 
 
 def draw(_: Path) -> Figure:
-    """No results are needed: model, ODE and SGD come from `dynamics`."""
+    """Draw the figure, for which no results are needed: model, ODE and SGD come from `dynamics`."""
     drawing, panels = figure(columns=len(STEPS), height=2.5, sharey=True)
     weights = len(models()["regression"].weights)
     times = np.linspace(0, HORIZON, 400)

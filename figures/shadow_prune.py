@@ -55,7 +55,7 @@ def _change(pairs: list[Pair]) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws the committed `table.json` of every pair.
+    """Draw the committed `table.json` of every pair.
 
     Raises:
         NotThereError: if there is no pair.

@@ -40,7 +40,7 @@ def caption(results: Path) -> str:
 
 
 def draw(results: Path) -> Figure:
-    """Draws `gate_paths.json` of both runs.
+    """Draw `gate_paths.json` of both runs.
 
     Raises:
         NotThereError: if one is not there.

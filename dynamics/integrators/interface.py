@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 FASTMATH = ("contract", "nsz")
 
 compiled = numba.njit(**OPTIONS, fastmath=set(FASTMATH))
-inlined = numba.njit(**OPTIONS, fastmath=set(FASTMATH), inline="always")  # of one statement, called in inner loops
+inlined = numba.njit(**OPTIONS, fastmath=set(FASTMATH), inline="always")  # called in inner loops
 
 
 class Results(NamedTuple):

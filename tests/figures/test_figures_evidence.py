@@ -29,7 +29,7 @@ def pooled(tmp_path_factory):
     tracker = TrackerSettings(warmup=10, window=10, every=2)
     short = {"network": "resnet8", "width": 2, "epochs": 1, "batch": 32, "hold": 0, "ungated": False}
     config = RunConfig(out=folder / "run", nu=20.0, gate_lr=0.2, tracker=tracker, **short)
-    run = open_run(validate(config, draw=False))
+    run = open_run(validate(config))
     (folder / "evidence.json").write_text(json.dumps(evidence([run])))
     return folder
 

@@ -37,7 +37,7 @@ def finished(name: str, root: Path) -> Path:
     with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            made = validate(replace(RUNS[name], out=root / "unfinished" / name), draw=False)
+            made = validate(replace(RUNS[name], out=root / "unfinished" / name))
             assert made is not None
             made.rename(folder)
     return folder

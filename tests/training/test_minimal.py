@@ -26,7 +26,7 @@ def test_the_same_run_as_the_full_trainer(tmp_path, capsys):
     small = {"network": "resnet8", "width": 3, "epochs": 9, "batch": 96, "hold": 40, "gate_lr": 1.0, "seed": 4}
     config = replace(preset("digits"), **small, tracker=tracker, ungated=False, threads=1)
     found = minimal.shadow_run(config)
-    validate(replace(config, out=tmp_path / "run"), draw=False)
+    validate(replace(config, out=tmp_path / "run"))
 
     table = json.loads((tmp_path / "run" / "table.json").read_text())
     only_there = {"withdrawn", "broken"}

@@ -29,7 +29,9 @@ _ON_DISK = {"is_branch": "is_layer", "parent": "holder"}
 #: The format of stores that are opened: those of version 2 may name codecs that run code, pickle's among them.
 _FORMAT: Literal[3] = 3
 
-#: Columns in which a gate that is in the network always has a number (it may be infinite): of all gates, of units.
+#: Columns that every run has recorded and that rules and verdicts read, whatever else a store may lack.
+_NEEDED = ("theta", "in_box")
+#: Those of them in which a gate in the network always has a number (it may be infinite): of all gates, of units.
 _OF_ALL = ("rho", "cost", "coupling", "margin")
 _OF_UNITS = ("rho_in", "coupling_bilinear", "margin_bilinear")
 #: Of these, those that are finite and ≥ 0.
@@ -170,8 +172,9 @@ def _read(root: zarr.Group) -> xr.Dataset:
 def sound_history(path: Path) -> xr.Dataset:
     """Return the history of a run, for those that judge by it: nothing in it may be what no run can record.
 
-    Steps increase, θ is in [0, 1], and a gate is in the network with all its norms, prices, bounds and margins, or has
-    left it with none of them and θ = 0. Columns that a store of an earlier version lacks are not asked for.
+    Steps increase, θ is in [0, 1], a gate lies in a branch or in none, and it is in the network with all its norms,
+    prices, bounds and margins, or has left it with none of them and θ = 0. Columns that a store of an earlier version
+    lacks are not asked for.
 
     Args:
         path: as for `open_history`.
@@ -184,11 +187,12 @@ def sound_history(path: Path) -> xr.Dataset:
     steps = history.step.values
     if (np.diff(steps, prepend=-1) <= 0).any():
         raise InputError(f"the gate history at {path} is damaged: its steps must increase; got {steps.tolist()}")
-    columns = {name: history[name].values for name in ("theta", *_OF_ALL, *_OF_UNITS) if name in history}
-    missing = [np.isnan(columns[name]) for name in _OF_ALL if name in columns]
-    gone = (
-        np.logical_and.reduce([columns["theta"] == 0, *missing]) if missing else np.zeros_like(columns["theta"], bool)
-    )
+    absent = [name for name in (*_NEEDED, *_OF_ALL, *_OF_UNITS) if name not in history]
+    if absent:
+        raise InputError(f"the gate history at {path} is damaged: it lacks the column {absent[0]}")
+    _check_parents(history, path)
+    columns = {name: history[name].values for name in ("theta", *_OF_ALL, *_OF_UNITS)}
+    gone = np.logical_and.reduce([columns["theta"] == 0, *(np.isnan(columns[name]) for name in _OF_ALL)])
     asked = {name: ~gone & (~history.is_branch.values if name in _OF_UNITS else True) for name in columns}
     asked["theta"] = np.ones_like(gone)
     for name, values in columns.items():
@@ -204,3 +208,14 @@ def sound_history(path: Path) -> xr.Dataset:
                 f"{values[row, gate]:g} at step {steps[row]}, which no run records"
             )
     return history
+
+
+def _check_parents(history: xr.Dataset, path: Path) -> None:
+    """Refuse a gate whose parent is neither −1 nor the index of a branch's gate."""
+    parent, is_branch = history.parent.values, history.is_branch.values
+    branches = np.flatnonzero(is_branch)
+    for gate in np.flatnonzero((parent != -1) & ~np.isin(parent, branches)):
+        raise InputError(
+            f"the gate history at {path} is damaged: parent of {history.gate.values[gate]} must be −1 or the index of "
+            f"a branch, of {branches.tolist()}; got {parent[gate]}"
+        )

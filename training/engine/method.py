@@ -113,7 +113,7 @@ class Method:
         factor: float,
         forward: Callable[[], Float[Tensor, " share"]] | None = None,
     ) -> Record | None:
-        """Move the ratios in a step of theirs, and take the weights' gradients away.
+        """Read the gradients of the mean of `losses`, and change them if wanted, before the weights move by them.
 
         Args:
             losses: of this process's samples.

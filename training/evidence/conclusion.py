@@ -9,7 +9,7 @@ from training.errors import RefutedError
 from training.evidence.result import evidence
 from training.evidence.runs import open_run
 from training.evidence.tables import CALIBRATION, as_markdown
-from training.runtime.atomic_files import write_atomically, write_json
+from training.runtime.atomic_files import read_json, write_atomically, write_json
 from training.runtime.environment import environment
 
 __all__ = ["conclude", "judge_run", "stop_if_refuted"]
@@ -45,9 +45,14 @@ def stop_if_refuted(result: dict[str, Any], out: Path) -> None:
 def judge_run(folder: Path) -> None:
     """Hold the certificates of one finished shadow run against what its gates did: evidence.json and evidence.md.
 
+    Those of a run that has been judged are left as they are.
+
     Raises:
         RefutedError: if one was refuted; everything is written before.
     """
-    result, out = evidence([open_run(folder)]), folder / "evidence.json"
-    conclude(result, out)
+    out = folder / "evidence.json"
+    result = read_json(out)
+    if result is None:
+        result = evidence([open_run(folder)])
+        conclude(result, out)
     stop_if_refuted(result, out)

@@ -13,7 +13,7 @@ from training.errors import InputError
 from training.evidence.calibration import calibration
 from training.evidence.choices import choices
 from training.evidence.couplings.growth import growth
-from training.evidence.noise_bound import escape_table
+from training.evidence.noise_table import escape_table
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
 from training.evidence.promises.as_json import as_json
 from training.evidence.promises.judge import judge

@@ -135,7 +135,7 @@ def _group(title: str, group: dict[str, Any]) -> list[str]:
         "### Half-plane with its noise bound",
         "",
         "Flagged where the half-plane certifies a gate and noise carries it out with probability at most δ, by the "
-        "bound of `training.evidence.noise_bound` (δ = 1: the certificate alone).",
+        "bound of `training.certificates.noise_bound` (δ = 1: the certificate alone).",
         "",
         *_escape(group["escape"]),
         "",

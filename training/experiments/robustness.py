@@ -1,4 +1,4 @@
-"""Does the final size depend on the seed and on the size one starts with? One method that should not, and others.
+"""A test of whether the final size depends on the seed and on the size one starts with, for several methods.
 
 "… consistent pruning levels and prediction accuracy regardless of weight initialization or the size of the starting
 network" (arXiv 2205.04650, abstract) is tried: the same network is trained from several seeds and at several starting
@@ -37,7 +37,7 @@ from training.runtime.progress import Progress
 
 __all__ = ["Robustness", "measure", "one_run"]
 
-#: MethodSettings, scale of the starting width, seed.
+#: Name of the method, scale of the starting width, seed.
 _Run: TypeAlias = tuple[str, float, int]
 
 

@@ -18,7 +18,13 @@ from training.evidence.audit import audit
 from training.reports.gate_paths import gate_paths
 from training.runtime.run_folder import RunFolder
 
-__all__ = ["draw_gate_paths", "drawn", "gated_result"]
+__all__ = ["MADE_OF_RESULTS", "PICTURE", "draw_gate_paths", "drawn", "gated_result"]
+
+#: The picture of a run, in the formats that `figures.style.save` writes.
+PICTURE = ("gate_paths.pdf", "gate_paths.png")
+
+#: Files of a run that are made of its results, when it is finished.
+MADE_OF_RESULTS = (*PICTURE, "evidence.json", "evidence.md")
 
 
 def gated_result(

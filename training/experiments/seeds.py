@@ -106,7 +106,7 @@ def _one(config: RunConfig) -> str:
     config.out.parent.mkdir(parents=True, exist_ok=True)
     log = (config.out.parent / f"{config.out.name}.log").open("a", encoding="utf-8")
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        folder = resume(config.out, draw=False) if _begun(config.out) else validate(config, draw=False)
+        folder = resume(config.out) if _begun(config.out) else validate(config)
         assert folder is not None  # one process a run
         result = json.loads((folder / "table.json").read_text())
         print_result(result)

@@ -2,7 +2,8 @@
 
 In shadow mode nothing is removed: every rule flags, and the flags are judged by what became of the gates. In prune mode
 one rule's flags are followed. Of several processes that train together (`training.runtime.process_group`) the first
-alone writes, prints and draws.
+alone writes and prints. The picture of a run and what is judged of its certificates come after it
+(`training.commands.validate`).
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from training.engine.method import NoPruning
 from training.engine.optimizer import weight_optimizer
 from training.engine.position import Trained
 from training.errors import InputError
-from training.experiments.run_result import draw_gate_paths, gated_result
+from training.experiments.run_result import MADE_OF_RESULTS, gated_result
 from training.gating.gates import Gates
-from training.reports.text import print_result, report
+from training.reports.text import report
 from training.runtime.atomic_files import write_atomically
 from training.runtime.environment import environment
 from training.runtime.interruption import goes_on
@@ -41,14 +42,13 @@ from training.runtime.run_folder import RunFolder, settings_in
 __all__ = ["checked", "default_folder", "resume", "validate"]
 
 
-def validate(config: RunConfig, draw: bool = True) -> Path | None:
+def validate(config: RunConfig) -> Path | None:
     """Make a run and return its folder; None in processes that train along.
 
     Everything that can be wrong with the input is looked at before anything is written.
 
     Args:
         config: settings.
-        draw: also draw the run's picture.
 
     Raises:
         InputError: for bad settings, missing or broken data, or an existing run folder.
@@ -62,14 +62,14 @@ def validate(config: RunConfig, draw: bool = True) -> Path | None:
             folder.json("config.json", to_json(config))
             folder.json("environment.json", environment() | {"data": dataset.provenance})
             try:
-                return _complete(config, dataset, folder, ranks, draw)
+                return _complete(config, dataset, folder, ranks)
             except InputError:
                 if not any(folder.checkpoints(name).paths() for name in ("gated", "ungated")):
                     folder.forget()  # it diverged in its first minute: going on is to diverge again
                 raise
 
 
-def resume(path: Path, draw: bool = True) -> Path | None:
+def resume(path: Path) -> Path | None:
     """Go on with an interrupted run, from its last checkpoint, and return its folder.
 
     On the CPU, with the same machine, versions and threads, it ends bit for bit as it would have without the
@@ -98,7 +98,7 @@ def resume(path: Path, draw: bool = True) -> Path | None:
                 )
             if _missing(config, folder.read("table.json") or {}):
                 folder.json("environment.json", first | {"resumed": [*first.get("resumed", []), here]})
-            return _complete(config, dataset, folder, ranks, draw)
+            return _complete(config, dataset, folder, ranks)
 
 
 def checked(config: RunConfig, ranks: Ranks = ALONE) -> Source:
@@ -123,23 +123,19 @@ def _by_resume(path: Path) -> str:
     return f"python -m training resume {shlex.quote(str(path))} goes on with it"
 
 
-def _complete(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks, draw: bool) -> Path:
+def _complete(config: RunConfig, dataset: Source, folder: RunFolder, ranks: Ranks) -> Path:
     """Do what of the run is not done yet."""
     result = folder.read("table.json") or {}
     missing = _missing(config, result)
     ranks.broadcast(missing)
+    for name in MADE_OF_RESULTS if missing else ():  # by an earlier training: they say nothing of this one
+        folder.discard(name)
     if "gated" in missing:
         result = gated_result(config, *_train(config, dataset, folder, ranks, "gated"), dataset.provenance, folder)
         _write(folder, result)  # already now: an interruption of the ungated run loses nothing of this one
     if "ungated" in missing:
         result["ungated"] = asdict(_train(config, dataset, folder, ranks, "ungated")[1])
         _write(folder, result)
-    if draw and missing:
-        try:
-            draw_gate_paths(folder.path)
-        except InputError:
-            print_result(result)  # as nothing is said of the run after this
-            raise
     return folder.path
 
 

@@ -17,7 +17,7 @@ __all__ = ["activations", "fixed_images"]
 
 
 def fixed_images(source: Source, count: int, seed: int) -> tuple[Float[Tensor, "image c h w"], Tensor]:
-    """Training images without augmentation, and their labels: the same ones whenever they are asked for.
+    """Return training images without augmentation, and their labels: the same ones whenever they are asked for.
 
     Args:
         source: the data.

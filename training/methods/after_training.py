@@ -7,7 +7,7 @@ trains what is left, with a cosine schedule of its own.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,8 +50,8 @@ class AfterTraining:
         return replace(config, epochs=config.epochs + self.retrain)
 
 
-class PrunesOnce(PruningMethod):
-    """Prunes between the phases.
+class PrunesOnce(PruningMethod, ABC):
+    """A method that prunes between the phases.
 
     Args:
         context: of a run whose epochs are those of both phases.

@@ -63,7 +63,7 @@ class Certified:
         return config
 
     def build(self, context: RunContext) -> Method:
-        """Learns the gates.
+        """Return what learns the gates.
 
         Raises:
             InputError: for an optimizer that the theory does not cover.

@@ -51,7 +51,7 @@ def looked_at(criterion: str, source: Source, images: int) -> int:
 def scores(
     criterion: str, network: nn.Module, gates: Gates, source: Source, *, seed: int, images: int
 ) -> Float[np.ndarray, " unit"]:
-    """Scores of all units that are left, group after group.
+    """Return the scores of all units that are left, group after group.
 
     Args:
         criterion: one of `CRITERIA`.

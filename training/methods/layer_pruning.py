@@ -32,7 +32,7 @@ __all__ = ["LayerPruning"]
 
 @dataclass(frozen=True)
 class LayerPruning:
-    """Settings.
+    """Settings of layer pruning.
 
     Attributes:
         nu: pruning pressure ν, nats of loss one would pay for the whole network's complexity, ≥ 0 and finite; None:
@@ -60,7 +60,7 @@ class LayerPruning:
         return config
 
     def build(self, context: RunContext) -> Method:
-        """Learns the branches' gates.
+        """Return what learns the branches' gates.
 
         Raises:
             InputError: for a network without residual branches, or an optimizer that the theory does not cover.
@@ -79,7 +79,7 @@ class _BranchGates(GateLearner):
         super().__init__(context._replace(network=self._view))
 
     def counts(self) -> dict[str, float | int]:
-        """Units are on where their branch is."""
+        """Return the counts, in which a unit is on where its branch is."""
         on = self.gates.decided().tolist()
         running = {branch.name for branch, there in zip(self.gates.residual, on, strict=True) if there}
         groups = self._view.network.unit_groups()

@@ -42,7 +42,7 @@ __all__ = ["Library"]
 
 @dataclass(frozen=True)
 class Library(AfterTraining):
-    """Settings.
+    """Settings of pruning by the library.
 
     Attributes:
         share: of the network's multiply–accumulates that stays, in (0, 1).
@@ -60,7 +60,7 @@ class Library(AfterTraining):
         check_fraction("share", self.share)
 
     def build(self, context: RunContext) -> Method:
-        """Removes between the phases.
+        """Return what removes the library's choice between the phases.
 
         Raises:
             InputError: without the library, for a network that it does not prune rightly, or a target that no choice

@@ -38,7 +38,7 @@ __all__ = ["Parsimonious"]
 
 @dataclass(frozen=True)
 class Parsimonious:
-    """Settings.
+    """Settings of equal prices.
 
     Attributes:
         cost: κ of every unit, nats of mean loss one would pay for it, > 0 and finite.
@@ -77,7 +77,7 @@ class Parsimonious:
         return config
 
     def build(self, context: RunContext) -> Method:
-        """Learns the units' gates.
+        """Return what learns the units' gates.
 
         Raises:
             InputError: for a network without gated units, or an optimizer that the theory does not cover.
@@ -97,5 +97,5 @@ class _EqualCostGates(GateLearner):
         return torch.full_like(self.gates.theta.detach(), self.cost)
 
     def counts(self) -> dict[str, float | int]:
-        """Layers are all on and all left."""
+        """Return the counts, in which all layers are on and left."""
         return super().counts() | {"layers_on": self._layers, "layers_left": self._layers}

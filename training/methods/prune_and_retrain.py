@@ -22,7 +22,7 @@ __all__ = ["PruneAndRetrain"]
 
 @dataclass(frozen=True)
 class PruneAndRetrain(AfterTraining):
-    """Settings.
+    """Settings of pruning filters after training.
 
     Attributes:
         ratio: share of every group's units that leaves, in (0, 1).
@@ -44,7 +44,7 @@ class PruneAndRetrain(AfterTraining):
         check_criterion(self.criterion, self.images)
 
     def build(self, context: RunContext) -> Method:
-        """Removes between the phases."""
+        """Return what removes filters between the phases."""
         return _FilterPruner(context, self)
 
 

@@ -25,7 +25,7 @@ __all__ = ["Smaller", "macs_at", "nearest"]
 
 @dataclass(frozen=True)
 class Smaller:
-    """Settings.
+    """Settings of a smaller network.
 
     Attributes:
         share: of the network's multiply–accumulates that the smaller one has, in (0, 1).

@@ -46,11 +46,11 @@ class View(nn.Module):
         return self.network(images)
 
     def unit_groups(self) -> Sequence[UnitGroup]:
-        """Those of the network."""
+        """Return the network's groups of units."""
         return self.network.unit_groups()
 
     def branches(self) -> Sequence[Branch]:
-        """Return no branches."""
+        """Return the network's branches."""
         return self.network.branches()
 
 

@@ -62,7 +62,7 @@ class WhileTraining:
         return _FilterPruner(context, self)
 
     def epochs(self, total: int) -> range:
-        """After which epochs filters leave; none after the last one, whose removal nothing could make up for.
+        """Return after which epochs filters leave; none after the last one, whose removal nothing could make up for.
 
         Args:
             total: epochs of the run.

@@ -1,4 +1,4 @@
-"""What is stopped, by whom or what ever, says how it goes on."""
+"""Add to an interruption a note that says how the work can be continued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there but cannot be read as a file is told from what is not there, and nothing is waited for."""
+"""Refuse a path that exists but cannot be read as a file or folder, without waiting for one that never ends."""
 
 from __future__ import annotations
 

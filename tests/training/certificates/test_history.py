@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -202,3 +203,19 @@ def test_what_no_run_records_is_named(tmp_path, name, gate, value):
 def test_steps_that_do_not_increase_are_refused(tmp_path, steps):
     with pytest.raises(InputError, match="its steps must increase"):
         sound_history(stored(tmp_path, *map(sound, steps)))
+
+
+@pytest.mark.parametrize("name", ["theta", "in_box", "rho", "coupling_bilinear", "margin"])
+def test_a_column_that_is_missing_is_named(tmp_path, name):
+    path = stored(tmp_path, sound(5))
+    shutil.rmtree(path / "gates.zarr" / name)
+    with pytest.raises(InputError, match=f"it lacks the column {name}$"):
+        sound_history(path)
+
+
+@pytest.mark.parametrize("parent", [0, 3, -2])
+def test_a_parent_that_is_no_branch_is_named(tmp_path, parent):
+    with History(tmp_path / "gates.zarr", NAMES, IS_LAYER, np.array([2, parent, -1])) as history:
+        history.append(sound(5))
+    with pytest.raises(InputError, match=rf"parent of unit\[1\] must be −1 .*; got {parent}$"):
+        sound_history(tmp_path)

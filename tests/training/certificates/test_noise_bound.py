@@ -14,7 +14,7 @@ from training.certificates.fates import first_step
 from training.certificates.noise_bound import escape_bound
 from training.certificates.rules import rule
 from training.errors import InputError
-from training.evidence.noise_bound import escape_at, escape_flags
+from training.evidence.noise_table import escape_at, escape_flags
 
 CONSTANTS = {"decay": 0.5, "rate": 1.0}
 RUN = tracked(3, 1.0)

@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
-import training.experiments.validate
+import training.commands.validate
+import training.evidence.conclusion
 from tests.support.small_disk import small_disk
 from training.__main__ import COMMANDS, main
 from training.certificates.history import open_history
+from training.errors import InputError, RefutedError
 from training.runtime.progress import Progress
 
 SMALL = {
@@ -27,7 +29,7 @@ SMALL = {
 def call(tmp_path, monkeypatch, capsys):
     """Call `main` as from a shell in an empty folder: (status, stdout, lines of stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
+    monkeypatch.setattr(training.commands.validate, "draw_gate_paths", lambda folder: None)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["training", *arguments])
@@ -175,13 +177,31 @@ def test_every_file_is_there_before_anything_is_printed(call, tmp_path, monkeypa
         lambda result: there.extend(path.name for path in tmp_path.glob("run/*")),
     )
     monkeypatch.setattr(
-        training.experiments.validate, "draw_gate_paths", lambda folder: (folder / "gate_paths.png").write_text("")
+        training.commands.validate, "draw_gate_paths", lambda folder: (folder / "gate_paths.png").write_text("")
     )
     status, _, _ = call(*validate(epochs="1"), "--no-ungated")
     assert status == 0
     assert {"table.json", "report.md", "gate_paths.json", "gate_paths.png", "evidence.json", "evidence.md"} <= set(
         there
     )
+
+
+def test_a_picture_that_fails_comes_after_the_verdict_and_hides_no_refutation(call, tmp_path, monkeypatch):
+    def failing(folder):
+        assert (folder / "evidence.json").exists()
+        raise InputError("its figure could not be drawn")
+
+    monkeypatch.setattr(training.commands.validate, "draw_gate_paths", failing)
+    status, out, err = call(*validate(epochs="1"), "--no-ungated")
+    assert status == 2 and err[-1] == "error: its figure could not be drawn"
+    assert "half-plane" in out and out.splitlines()[-1] == "run folder: run"
+
+    def refuted(result, out):
+        raise RefutedError("by 1 gates")
+
+    monkeypatch.setattr(training.evidence.conclusion, "stop_if_refuted", refuted)
+    status, out, err = call("resume", "run")
+    assert status == 1 and "by 1 gates" in err[-1]
 
 
 def test_a_run_in_which_nothing_can_die_says_so_before_it_starts(call):

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import training.experiments.validate
 from dynamics.models.complexity import training_flops
 from training.certificates.history import open_history
 from training.certificates.tracker import TrackerSettings
@@ -29,9 +28,7 @@ def config(out, **changes):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
-        return validate(config(tmp_path_factory.mktemp("runs") / "run", prune=PruneSettings(every=10)))
+    return validate(config(tmp_path_factory.mktemp("runs") / "run", prune=PruneSettings(every=10)))
 
 
 def lines(run):

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import training.experiments.seeds
-import training.experiments.validate
 from training.certificates.tracker import TrackerSettings
 from training.engine.config import RunConfig
 from training.errors import InputError
@@ -41,7 +40,6 @@ def test_seeds_are_the_runs_they_would_be_alone_and_are_made_once(tmp_path, monk
     monkeypatch.setattr(training.experiments.seeds, "processes", here)
     folder = validate_seeds(config(tmp_path / "both"))
     assert sorted(path.name for path in folder.glob("seed?")) == ["seed3", "seed4"]
-    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
     threads = torch.get_num_threads()
     alone = validate(replace(config(tmp_path / "alone"), seed=4, seeds=1, threads=1))
     torch.set_num_threads(threads)

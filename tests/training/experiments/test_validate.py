@@ -106,7 +106,7 @@ def test_the_checkpoint_has_the_reported_accuracy_and_gates(run):
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(run, digits_run, tmp_path):
-    same = validate(replace(ALONE, out=tmp_path / "same"), draw=False)
+    same = validate(replace(ALONE, out=tmp_path / "same"))
     other = digits_run("seed1")
     first, again, third = (open_history(folder / "gates.zarr") for folder in (run, same, other))
     assert first.identical(again)

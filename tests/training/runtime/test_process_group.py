@@ -21,7 +21,6 @@ import torch.nn.functional as F
 import xarray as xr
 from torch import nn
 
-import training.experiments.validate
 import training.runtime.checkpoints
 from tests.support.forks import side_by_side
 from training.certificates.history import open_history
@@ -154,7 +153,6 @@ def undone(run):
 def _rank(rank, folder, ports):
     """What is done in each process; torchrun's variables are set as it sets them."""
     torch.set_num_threads(1)
-    training.experiments.validate.draw_gate_paths = lambda folder: None
     os.fsync = lambda file: None
     training.runtime.checkpoints.KEPT = 10
     here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1"}
@@ -258,8 +256,7 @@ def last(run, network):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_ranks_is_that_of_one_process(two, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.experiments.validate, "draw_gate_paths", lambda folder: None)
+def test_a_run_of_two_ranks_is_that_of_one_process(two, tmp_path):
     together = Path(two[0]["folder"]) / "whole"
     alone = validate(config(tmp_path / "run"))
     assert sorted(path.name for path in together.iterdir()) == sorted(path.name for path in alone.iterdir())

@@ -66,7 +66,7 @@ class LiveView(Callback):
         self._removes = gates is not None and (training.config.mode == "prune" or not self._measures)
 
     def log(self, **values: Any) -> None:
-        """After an epoch: accuracy and FLOPs; after a removal: what is gone."""
+        """Keep an epoch's accuracy and FLOPs, or what a removal took."""
         seen = self._seen
         if "removed" in values:
             removed = seen.removed.copy()
@@ -83,7 +83,7 @@ class LiveView(Callback):
         self._seen = replace(self._seen, record=record, step=record.step)
 
     def save(self, training: TrainingRun, last: bool) -> None:
-        """After the first step: where an earlier process left the run, if it goes on."""
+        """Find, after the first step, where an earlier process left the run, if it goes on."""
         if not self._begun:
             seen = self._start(training)
             self._begun, self._seen = True, seen

@@ -79,7 +79,7 @@ def in_processes(runs: Sequence[Run], jobs: int) -> Iterator[Ended]:
 
 @contextlib.contextmanager
 def on_cluster(address: str) -> Iterator[Worker]:
-    """On the workers of a Dask scheduler, which see the folders under the same paths.
+    """Make the runs on the workers of a Dask scheduler, which see the folders under the same paths.
 
     Raises:
         InputError: without dask.distributed, or if nothing answers at the address.

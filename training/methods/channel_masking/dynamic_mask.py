@@ -68,7 +68,7 @@ def places(scores: Float[np.ndarray, " unit"], sizes: list[int]) -> Int[np.ndarr
 
 
 def share_at(ratios: Float[Tensor, " group"], structure: Structure) -> Float[Tensor, ""]:
-    """Share of the full network's multiply–accumulates at the ratios, all branches on: `Structure.macs`.
+    """Return the share of the full network's multiply–accumulates at the ratios, all branches on: `Structure.macs`.
 
     Differentiable in the ratios.
 

@@ -151,7 +151,7 @@ class _RatioLearner(PruningMethod):
         return 1 - (1 - self.settings.share) * min(1.0, done)
 
     def before_step(self, batch: int) -> None:
-        """Masks of the second phase: of the ratios, with a way back to them, where these move; else as they were."""
+        """Set the masks of the second phase: of the ratios, with a way back to them where they move; else kept."""
         if not self.begin <= self._step < self.end:
             self.gates.open()
         elif self.moves_ratios(self._step):

@@ -55,7 +55,7 @@ class Hashing:
 
 
 def intervals(values: Float[np.ndarray, "*shape"], width: float, shift: float) -> Int[np.ndarray, "*shape"]:
-    """Number of each value's interval.
+    """Return the number of each value's interval.
 
     Example:
         >>> intervals(np.array([-0.6, -0.4, 0.0, 0.4, 0.6, 1.6]), 1.0, 0.5).tolist()

@@ -20,7 +20,7 @@ __all__ = ["by_chance", "times_log"]
 
 
 def times_log(n: int) -> Float[np.ndarray, " n"]:
-    """N log N for N = 0 to n."""
+    """Return N log N for N = 0 to n."""
     number = np.arange(n + 1, dtype=np.float64)
     return number * np.log(np.maximum(number, 1))
 
@@ -28,7 +28,7 @@ def times_log(n: int) -> Float[np.ndarray, " n"]:
 def by_chance(
     rows: Int[np.ndarray, "case table row"], columns: Int[np.ndarray, "case table column"]
 ) -> Float[np.ndarray, " case"]:
-    """Expected Σ N log N over all cells of all of a case's tables, given their margins.
+    """Return the expected Σ N log N over all cells of all of a case's tables, given their margins.
 
     Args:
         rows: samples in each row, ≥ 0.

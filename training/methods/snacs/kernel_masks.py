@@ -69,7 +69,7 @@ class KernelMasks:
                     self.kept[name] = mask.index_select(dim, index.to(mask.device))
 
     def counts(self) -> dict[str, int]:
-        """Kernels that are there in the masked layers, and the weights that are held at zero."""
+        """Return the kernels that are there in the masked layers, and the weights that are held at zero."""
         held = sum(
             int((~mask).sum()) * (self._layer(name).weight[0].numel() // mask.shape[1])
             for name, mask in self.kept.items()
@@ -101,7 +101,7 @@ def zero_kernels(values: Tensor, kept: Bool[Tensor, "child parent"]) -> None:
 def unused(
     gates: Gates, kept: dict[Weighted, Bool[np.ndarray, "_ _"]], spared: Bool[np.ndarray, " unit"]
 ) -> Bool[np.ndarray, " gate"]:
-    """Units that read nothing, or that nothing reads: what can leave though only kernels were pruned.
+    """Return the units that read nothing, or that nothing reads: what can leave though only kernels were pruned.
 
     A unit that nothing reads changes no output. One that reads nothing says nothing about the image: it is a constant
     c ≥ 0, the ReLU of its bias, normalised. Units that only such units read, or that read only such units, are among
@@ -124,7 +124,7 @@ def unused(
     behind = {group.producer: i for i, group in enumerate(gates.groups)}
 
     def joined(layer: Weighted) -> np.ndarray | None:
-        """Kernels of a layer between filters that are alive."""
+        """Return the kernels of a layer between filters that are alive."""
         if layer not in kept:
             return None
         mask = kept[layer].copy()

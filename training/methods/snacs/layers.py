@@ -48,7 +48,7 @@ class Pair:
 
     @property
     def children(self) -> int:
-        """Filters that it makes."""
+        """Return how many filters it makes."""
         return self.layer.weight.shape[0]
 
     def strength(self) -> Float[Tensor, "child parent"]:

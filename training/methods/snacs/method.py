@@ -4,9 +4,9 @@ After Ganesh et al., "Slimming Neural Networks using Adaptive Connectivity Score
 abstract and from what is known of the released code. Where these leave something open, the files named here say what
 this project's reading is:
 
-1. every kernel's score on real activations, a number of images of each class (`snacs_scores`, `snacs_layers`);
-2. critical filters keep all their kernels (`snacs_sensitivity`);
-3. every layer has its own upper limit, from a classifier of its activations (`snacs_limits`);
+1. every kernel's score on real activations, a number of images of each class (`scores`, `layers`);
+2. critical filters keep all their kernels (`sensitivity`);
+3. every layer has its own upper limit, from a classifier of its activations (`limits`);
 4. the lowest scores of the whole network go, no layer's beyond its limit (`within`);
 5. they are held at zero in retraining (`kernel_masks`), and filters that are left without use leave the network; their
    constant outputs leave with them, which retraining makes up for.
@@ -40,14 +40,14 @@ __all__ = ["Choice", "Snacs", "within"]
 
 @dataclass(frozen=True)
 class Snacs(AfterTraining):
-    """Settings.
+    """Settings of SNACS.
 
     Attributes:
         share: of the kernels that the layers' limits let go, in (0, 1]. At 1, the default, every layer goes to its
             limit: then scores rank kernels within a layer, and how they compare between layers plays no part.
         per_class: images of each class whose activations are looked at, ≥ 2.
         scale: of the information by the kernel's weights: gaussian (the default, an option of the released code: it
-            lowers the score of strong kernels), magnitude or none; see `snacs_scores`.
+            lowers the score of strong kernels), magnitude or none; see `scores`.
         protect: share of every layer's filters that are critical, in [0, 1); 0: none.
         drop: what a layer's classifier may lose of its range of accuracies, in [0, 1].
 
@@ -206,7 +206,7 @@ class _KernelPruner(PrunesOnce):
             self.count_forward(len(shares) * images, macs[pair.name] * pair.children * pair.parents)
 
     def after_step(self) -> None:
-        """Pruned kernels stay zero."""
+        """Hold pruned kernels at zero."""
         if self.masks is not None:
             self.masks.hold(self.optimizer)
 

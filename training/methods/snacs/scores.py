@@ -68,7 +68,7 @@ def normalised(layers: Sequence[Pair]) -> list[Float[np.ndarray, "_ _"]]:
 def information(
     network: nn.Module, gates: Gates, pairs: list[Pair], images: Float[Tensor, "image c h w"]
 ) -> list[Float[np.ndarray, "_ _"]]:
-    """Information in nats of every child with every parent given the other parents, for each layer.
+    """Return the information in nats of every child with every parent given the other parents, for each layer.
 
     Args:
         network: gated, trained.
@@ -92,7 +92,7 @@ def information(
 def scaled(
     found: Float[np.ndarray, "child parent"], weight: Float[np.ndarray, "child parent"], scale: str
 ) -> Float[np.ndarray, "child parent"]:
-    """Scores of a layer's kernels, ≥ 0.
+    """Return the scores of a layer's kernels, ≥ 0.
 
     Args:
         found: information of each kernel's ends.
