@@ -4,6 +4,7 @@ from dynamics.gates.bilinear import BilinearGate
 from dynamics.gates.equilibria import Equilibrium
 from dynamics.gates.gate import ClosedFormGate, Gate
 from dynamics.gates.general import GeneralGate, smooth_gate
+from dynamics.gates.heavy_ball import HeavyBallGate
 from dynamics.gates.linear import LinearGate
 from dynamics.gates.ode import GateSystem
 
@@ -14,6 +15,7 @@ __all__ = [
     "Gate",
     "GateSystem",
     "GeneralGate",
+    "HeavyBallGate",
     "LinearGate",
     "smooth_gate",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, GateSystem
 from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
-__all__ = ["ClosedFormGate", "Gate", "compiled_field"]
+__all__ = ["ClosedFormGate", "Gate", "compiled_field", "largest_factor"]
 
 
 class Gate(ABC):
@@ -116,21 +116,14 @@ class Gate(ABC):
         shrinks as η grows is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
         """
         given = self.checked_state(*state)
-        xp, eta = given.xp, given[COUPLING.name]
+        eta = given[COUPLING.name]
 
         def certified_at(exponent: Array) -> Array:
             with np.errstate(over="ignore", under="ignore"):
                 scaled = eta * 2.0**exponent
             return self.with_coupling(scaled).certified(*state)
 
-        low, high = (given.broadcast(xp.zeros_like(given["theta"]))[0] + edge for edge in (-64.0, 64.0))
-        lost_at_once, never_lost = ~certified_at(-64.0), certified_at(64.0)
-        for _ in range(64):
-            middle = (low + high) / 2
-            held = certified_at(middle)
-            low, high = xp.where(held, middle, low), xp.where(held, high, middle)
-        found = xp.where(never_lost, xp.full_like(low, xp.inf), 2.0**low)
-        return xp.where(lost_at_once, xp.zeros_like(low), found)
+        return largest_factor(certified_at, given)
 
     def checked_state(self, *state: Array) -> Operands:
         """Return the state beside the parameters, checked."""
@@ -178,6 +171,28 @@ class ClosedFormGate(Gate):
     @abstractmethod
     def _without_price(self, given: Operands, found: Array) -> Array:
         """Return the margin for κ = 0, where `found` is the one with a pull."""
+
+
+def largest_factor(certified_at: Callable[[Array], Array], given: Operands) -> Array:
+    """Return the supremum of m such that `certified_at(log₂ m)`, by bisection on log₂ m in [−64, 64].
+
+    Args:
+        certified_at: takes an exponent, or an array of them in the shape of the operands; must turn from true to
+            false at most once as it grows.
+        given: state and parameters, for backend, dtype and shape.
+
+    Returns:
+        0 where it is false at −64, ∞ where it is true at 64.
+    """
+    xp = given.xp
+    low, high = (given.broadcast(xp.zeros_like(given["theta"]))[0] + edge for edge in (-64.0, 64.0))
+    lost_at_once, never_lost = ~certified_at(-64.0), certified_at(64.0)
+    for _ in range(64):
+        middle = (low + high) / 2
+        held = certified_at(middle)
+        low, high = xp.where(held, middle, low), xp.where(held, high, middle)
+    found = xp.where(never_lost, xp.full_like(low, xp.inf), 2.0**low)
+    return xp.where(lost_at_once, xp.zeros_like(low), found)
 
 
 @functools.cache
