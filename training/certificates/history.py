@@ -136,7 +136,7 @@ def _columns() -> list[str]:
     return [field.name for field in fields(Record) if field.name != "step"]
 
 
-def open_history(path: Path) -> xr.Dataset:
+def open_history(path: Path | str) -> xr.Dataset:
     """Return the history of a run, with coordinates `step` and `gate`.
 
     Args:
@@ -146,6 +146,7 @@ def open_history(path: Path) -> xr.Dataset:
         FileNotFoundError: if there is none.
         InputError: if it is none that this package writes, or cannot be read.
     """
+    path = Path(path)
     if (path / "gates.zarr").is_dir():
         path = path / "gates.zarr"
     if not path.is_dir():
@@ -169,7 +170,7 @@ def _read(root: zarr.Group) -> xr.Dataset:
     return xr.Dataset(values, coords=coordinates | {"gate": root.attrs["gates"]})
 
 
-def sound_history(path: Path) -> xr.Dataset:
+def sound_history(path: Path | str) -> xr.Dataset:
     """Return the history of a run, for those that judge by it: nothing in it may be what no run can record.
 
     Steps increase, θ is in [0, 1], a gate lies in a branch or in none, and it is in the network with all its norms,
@@ -210,7 +211,7 @@ def sound_history(path: Path) -> xr.Dataset:
     return history
 
 
-def _check_parents(history: xr.Dataset, path: Path) -> None:
+def _check_parents(history: xr.Dataset, path: Path | str) -> None:
     """Refuse a gate whose parent is neither −1 nor the index of a branch's gate."""
     parent, is_branch = history.parent.values, history.is_branch.values
     branches = np.flatnonzero(is_branch)

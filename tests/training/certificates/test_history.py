@@ -148,7 +148,7 @@ def test_a_missing_store_is_named(tmp_path):
 def test_a_run_folder_stands_for_its_store(tmp_path):
     with History(tmp_path / "gates.zarr", NAMES, IS_LAYER) as history:
         history.append(record(5))
-    assert open_history(tmp_path).identical(open_history(tmp_path / "gates.zarr"))
+    assert open_history(str(tmp_path)).identical(open_history(tmp_path / "gates.zarr"))
 
 
 def test_a_store_of_another_format_is_not_opened(tmp_path):
