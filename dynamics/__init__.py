@@ -1,6 +1,6 @@
 """The motion of pruning gates: the ODE, its domains of attraction, and what is proved about them.
 
-The gates are here; the rest is imported from its own room: `dynamics.integrators.batched_flow`,
+The gates are here; the rest is imported from its own folder: `dynamics.integrators.batched_flow`,
 `dynamics.models.complexity`, `dynamics.models.hyperprior`, `dynamics.noise`, ….
 """
 

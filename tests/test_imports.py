@@ -18,7 +18,7 @@ FORBIDDEN = {
     "figures": {"training", "paper"},
     "paper": set(),
 }
-#: Rungs of the two ladders, lowest first. A file imports only from its own rung and from those below it.
+#: Rungs of the two ladders, in order. A file imports only from its own rung and from earlier ones.
 LADDERS = {
     "dynamics": (
         "numeric", "gates", "models", "integrators", "basins", "noise", "proofs", "claims", "verification", "commands",

@@ -53,8 +53,8 @@ def too_short_to_die(config: RunConfig, cost: float, steps: int) -> str | None:
         return None
     long = f"{config.theta_start / each:,.0f} steps" if each else "for ever"
     return (
-        f"no gate can die of its price in this run: from θ = {config.theta_start:g} down by gate_lr · κ = {each:.2g} a "
-        f"step takes {long}, and this run has {full:,.0f} of them at the full learning rate (hold = {config.hold}, "
+        f"no gate can fall to zero by its cost alone in this run: from θ = {config.theta_start:g} down by "
+        f"gate_lr · κ = {each:.2g} a step takes {long}, and this run has {full:,.0f} of them at the full learning rate (hold = {config.hold}, "
         f"then a cosine): raise epochs, gate-lr or nu"
     )
 

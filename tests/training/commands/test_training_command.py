@@ -204,7 +204,7 @@ def test_a_picture_that_fails_comes_after_the_verdict_and_hides_no_refutation(ca
 def test_a_run_in_which_nothing_can_die_says_so_before_it_starts(call):
     status, _, err = call(*validate(epochs="1", nu="0.001", gate_lr="0.001"), "--no-ungated")
     assert status == 0
-    starts = ("no gate can die of its price in this run", "gated: epoch 1/1")
+    starts = ("no gate can fall to zero by its cost alone in this run", "gated: epoch 1/1")
     said, epoch = (next(i for i, line in enumerate(err) if line.startswith(start)) for start in starts)
     assert said < epoch
     assert re.search(r"  0:\d\d:\d\d so far, 0:00:00 left$", err[epoch])

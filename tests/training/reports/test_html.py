@@ -108,7 +108,7 @@ def test_a_prune_runs_page_says_what_was_trained_and_what_is_left_of_it(run, pru
     on = f"{100 * gated['macs'] / gated['macs_full']:.1f}%"
     assert f"{100 * 5 / gated['macs_full']:.1f}% of the multiply–accumulates are left in the network as it was" in text
     assert f"{on} once the gates that no certificate spoke about and that ended below θ = ½ are switched off" in text
-    assert f"Left are {on} of the multiply–accumulates" in page([shadow])
+    assert f"{on} of the multiply–accumulates are left" in page([shadow])
     name = "multiply–accumulates left in the network as trained (% of the full network's)"
     assert {row[0]: row[1:] for row in compared([told])}[name] == [f"{100 * 5 / gated['macs_full']:.1f}"]
     assert name not in {row[0] for row in compared([shadow])}

@@ -57,7 +57,7 @@ def _cost_sentence(run: PageRun) -> str:
     on = percent(gated["macs"], of=gated["macs_full"])
     accuracy = f"at {percent(gated['accuracy'], 2)} test accuracy"
     if run.macs_left is None:
-        sentence = f"Left are {on} of the multiply–accumulates, {accuracy}"
+        sentence = f"{on} of the multiply–accumulates are left, {accuracy}"
     else:
         sentence = (
             f"{percent(run.macs_left, of=gated['macs_full'])} of the multiply–accumulates are left in the network as "
