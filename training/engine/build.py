@@ -54,8 +54,8 @@ def too_short_to_die(config: RunConfig, cost: float, steps: int) -> str | None:
     long = f"{config.theta_start / each:,.0f} steps" if each else "for ever"
     return (
         f"no gate can fall to zero by its cost alone in this run: from θ = {config.theta_start:g} down by "
-        f"gate_lr · κ = {each:.2g} a step takes {long}, and this run has {full:,.0f} of them at the full learning rate (hold = {config.hold}, "
-        f"then a cosine): raise epochs, gate-lr or nu"
+        f"gate_lr · κ = {each:.2g} a step takes {long}, and this run has {full:,.0f} of them at the full "
+        f"learning rate (hold = {config.hold}, then a cosine): raise epochs, gate-lr or nu"
     )
 
 
