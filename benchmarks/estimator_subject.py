@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.data_sets import batches, load_digits
+from training.data.batches import batches
+from training.data.data_sets import load_digits
 from training.estimators import all_masks
 from training.gating.gates import Gates
 from training.networks import ResNet

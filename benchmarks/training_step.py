@@ -18,11 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.data_sets import DataError, batches, load_cifar10
+from training.data.batches import batches
+from training.data.data_sets import load_cifar10
 from training.engine.config import RunConfig
 from training.engine.gate_learner import GateLearner
 from training.engine.method import RunContext
 from training.engine.optimizer import weight_optimizer
+from training.errors import DataError
 from training.networks import build
 
 SHAPE = (3, 32, 32)

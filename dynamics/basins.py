@@ -21,8 +21,9 @@ import zarr
 from numpy.typing import NDArray
 
 from dynamics.gates.gate import Gate
-from dynamics.integrators.batched_flow import Fate, Flow, check_options, integrate
+from dynamics.integrators.batched_flow import Flow, check_options, integrate
 from dynamics.integrators.exact_linear import solve
+from dynamics.integrators.fate import Fate
 
 __all__ = ["Agreement", "Axis", "Map", "Options", "compare", "compute"]
 

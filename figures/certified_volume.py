@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynamics import BilinearGate, LinearGate
-from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.integrators.batched_flow import integrate
+from dynamics.integrators.fate import Fate
 from figures.style import BLACK, GREY, SERIES, figure, plain_ticks
 
 __all__ = ["caption", "draw"]

@@ -15,7 +15,8 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.typing import LineStyleType
 
 from dynamics.gates.gate import Gate
-from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.integrators.batched_flow import integrate
+from dynamics.integrators.fate import Fate
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, RED, figure
 
 __all__ = ["Portrait"]

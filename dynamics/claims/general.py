@@ -154,7 +154,8 @@ def fates_agree(states: int = 5000, distort: Distortion = _as_is) -> Outcome:
 
     States closer to the curve than 1e-3 are left out: there the integrator's tolerance decides.
     """
-    from dynamics.integrators.batched_flow import Fate, integrate
+    from dynamics.integrators.batched_flow import integrate
+    from dynamics.integrators.fate import Fate
 
     rng, cases, undecided = np.random.default_rng(22), 0, 0
     for name, gate, top, sharp in examples():

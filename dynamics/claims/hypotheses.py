@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from dynamics.gates.bilinear import BilinearGate
 from dynamics.gates.gate import Gate
 from dynamics.gates.linear import LinearGate
-from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.integrators.batched_flow import integrate
+from dynamics.integrators.fate import Fate
 from dynamics.proofs.claim import Claim, Outcome, claim, held, refuted
 
 __all__ = ["CLAIMS", "Population", "bilinear_population", "linear_population", "one_sided", "within_deadline"]

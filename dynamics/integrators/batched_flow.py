@@ -19,12 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from dynamics.gates.gate import Gate
 from dynamics.integrators.codegen import kernel
-from dynamics.integrators.fate import Fate
 from dynamics.integrators.interface import Results
 from dynamics.integrators.kernel import Options
 from dynamics.numeric import Array
 
-__all__ = ["Fate", "Flow", "check_options", "check_positive", "follow_all", "integrate"]
+__all__ = ["Flow", "check_options", "check_positive", "follow_all", "integrate"]
 
 CHUNK = 2048  # states a thread takes at a time: small enough to balance slow passages near the saddle
 

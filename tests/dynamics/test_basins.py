@@ -14,7 +14,8 @@ from dynamics import BilinearGate, LinearGate
 from dynamics.basins import Axis, Map, Options, compute
 from dynamics.commands import basin as basin_command
 from dynamics.gates.general import smooth_gate
-from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.integrators.batched_flow import integrate
+from dynamics.integrators.fate import Fate
 
 LINEAR = LinearGate(decay=1.0, coupling=2.0, cost=1.0, rate=1.0)
 AXES = (Axis("rho", 0.0, 1.5, 31, ("rho",)), Axis("theta", 0.0, 1.0, 21, ("theta",)))

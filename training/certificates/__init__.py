@@ -1,5 +1,6 @@
 """Certificates that a gate is safe to remove: measured couplings, regions, rules, and what became of each gate."""
 
+from training.certificates.constants import Constants
 from training.certificates.fates import ALIVE, DEAD, REVIVED, Fate
 from training.certificates.history import History, open_history
 from training.certificates.noise_bound import escape_bound
@@ -14,6 +15,7 @@ __all__ = [
     "REVIVED",
     "RULES",
     "Certificates",
+    "Constants",
     "Fate",
     "History",
     "Record",

@@ -1,4 +1,4 @@
-"""The data sets there are, and the one place from which to import what concerns them.
+"""The data sets there are, by name.
 
 Every number measured on a data set is printed beside its `provenance`: which files, whether they are the
 official ones, and a digest of what was in them.
@@ -9,27 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.augmentation import augment
-from training.data.batches import batch_count, batches, test_batches
 from training.data.cifar_files import read_cifar
 from training.data.cifar_layouts import CIFAR10, CIFAR100, Cifar
 from training.data.in_memory import Dataset, Device, from_bytes
 from training.data.source import Source
 from training.errors import DataError
 
-__all__ = [
-    "DataError",
-    "Dataset",
-    "Source",
-    "augment",
-    "batch_count",
-    "batches",
-    "load",
-    "load_cifar10",
-    "load_cifar100",
-    "load_digits",
-    "test_batches",
-]
+__all__ = ["load", "load_cifar10", "load_cifar100", "load_digits"]
 
 
 def load_digits(device: Device = "cpu") -> Dataset:

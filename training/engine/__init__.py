@@ -7,7 +7,7 @@ from training.engine.gate_learner import GateLearner
 from training.engine.journal import Journal
 from training.engine.loop import Training, evaluate
 from training.engine.method import Method, NoPruning, RunContext
-from training.engine.optimizer import ProjectedSGD, weight_optimizer
+from training.engine.optimizer import ProjectedSGD, read_constants, weight_optimizer
 from training.engine.position import Trained
 from training.engine.pruning_method import PruningMethod
 from training.engine.view.live_view import LiveView
@@ -30,5 +30,6 @@ __all__ = [
     "evaluate",
     "network_of",
     "preset",
+    "read_constants",
     "weight_optimizer",
 ]

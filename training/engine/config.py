@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -26,6 +27,7 @@ __all__ = [
     "from_json",
     "preset",
     "run_identity",
+    "shared_settings",
     "to_json",
 ]
 
@@ -247,21 +249,31 @@ HOST_ONLY = (
 )
 
 
+def shared_settings(settings: Mapping[str, Any], *apart: str) -> dict[str, Any]:
+    """Return the settings that runs must have in common to be put together: not where and how fast they were made.
+
+    Args:
+        settings: what a run's config.json holds.
+        apart: names of further settings in which the runs may differ, such as "seed".
+
+    Example:
+        >>> shared_settings({"nu": 0.5, "seed": 3, "device": "cpu"}, "seed")
+        {'nu': 0.5}
+    """
+    return {name: value for name, value in settings.items() if name not in (*HOST_ONLY, *apart)}
+
+
 def run_identity(config: RunConfig) -> dict[str, Any]:
     """Return all settings on which the course of a run depends, by name; those in groups as GROUP.NAME."""
     found: dict[str, Any] = {}
-    for name, value in _nested(config).items():
+    for name, value in shared_settings(to_json(config)).items():
         found |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
     return found
 
 
 def fingerprint(config: RunConfig) -> str:
     """Return all settings on which the course of a run depends, as one text."""
-    return json.dumps(_nested(config), sort_keys=True)
-
-
-def _nested(config: RunConfig) -> dict[str, Any]:
-    return {name: value for name, value in to_json(config).items() if name not in HOST_ONLY}
+    return json.dumps(shared_settings(to_json(config)), sort_keys=True)
 
 
 def from_json(values: dict[str, Any]) -> RunConfig:

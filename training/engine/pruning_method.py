@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.engine.method import Method, RunContext
 from training.gating.gates import Gates
@@ -16,7 +16,30 @@ from training.gating.network_structure import structure_of
 from training.gating.removal import Shrunk, restore, shrink
 from training.gating.self_check import check_removal
 
-__all__ = ["PruningMethod"]
+__all__ = ["PruningMethod", "restored_gates"]
+
+
+def restored_gates(
+    network: nn.Module, optimizer: torch.optim.Optimizer | None, gates: Gates, state: dict[str, Any]
+) -> Shrunk:
+    """Remove from a full network what a saved one lacked, and take over its θ.
+
+    Args:
+        network: gated, nothing removed from it.
+        optimizer: of its weights, or None.
+        gates: of the network.
+        state: what `PruningMethod.state_dict` gave.
+
+    Raises:
+        KeyError: for the state of another method.
+        ValueError: for the state of a network with another number of gates.
+    """
+    if state["total"] != gates.total:
+        raise ValueError(f"total must be {gates.total} gates, as this network has; got {state['total']}")
+    shrunk = restore(network, optimizer, gates, state["origin"])
+    with torch.no_grad():
+        gates.theta.copy_(state["theta"])
+    return shrunk
 
 
 class PruningMethod(Method):
@@ -97,8 +120,4 @@ class PruningMethod(Method):
             KeyError: for the state of another method.
             ValueError: for the state of a network with another number of gates.
         """
-        if state["total"] != self.gates.total:
-            raise ValueError(f"total must be {self.gates.total} gates, as this network has; got {state['total']}")
-        self.after_removal(restore(self.network, self.optimizer, self.gates, state["origin"]))
-        with torch.no_grad():
-            self.gates.theta.copy_(state["theta"])
+        self.after_removal(restored_gates(self.network, self.optimizer, self.gates, state))

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from dynamics.models.complexity import Structure
-from training.data.data_sets import Source, load
+from training.data.data_sets import load
+from training.data.source import Source
 from training.engine.build import network_of
 from training.engine.config import from_json
+from training.engine.pruning_method import restored_gates
 from training.errors import InputError
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
-from training.gating.removal import restore
 from training.runtime.atomic_files import read_json
 from training.runtime.checkpoints import Checkpoints
 
@@ -68,11 +68,9 @@ def restored(run: Path, data_folder: Path | None = None) -> Restored:
     gates = Gates(network)  # type: ignore[arg-type]
     full = structure_of(network, source.shape)
     try:
-        restore(network, None, gates, state["gates"]["origin"])
-        with torch.no_grad():
-            gates.theta.copy_(state["gates"]["theta"])
+        restored_gates(network, None, gates, state["gates"])
         network.load_state_dict(state["network"])
-    except (KeyError, RuntimeError, InputError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"the checkpoint in {run} is not of the network in its config.json: {reason}") from error
     about = {

@@ -18,8 +18,9 @@ from jaxtyping import Bool, Int
 from scipy.special import stdtrit
 
 from training.certificates.history import sound_history
+from training.engine.config import shared_settings
 from training.errors import InputError
-from training.evidence.runs import run_name, shared_settings
+from training.evidence.runs import run_name
 from training.evidence.statistics import LEVEL, mean_and_deviation
 from training.runtime.atomic_files import read_json
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from training.certificates.fates import settled
 from training.certificates.rules import CERTIFICATES, POOLED_THRESHOLDS, Rule, first_flags, threshold
+from training.engine.config import shared_settings
 from training.errors import InputError
 from training.evidence.calibration import calibration
 from training.evidence.choices import choices
@@ -17,7 +18,7 @@ from training.evidence.noise_table import escape_table
 from training.evidence.pool import Flagged, best_threshold, flagged, summary
 from training.evidence.promises.as_json import as_json
 from training.evidence.promises.judge import judge
-from training.evidence.runs import KINDS, ShadowRun, shared_settings
+from training.evidence.runs import KINDS, ShadowRun
 
 __all__ = ["evidence", "grouped"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from training.certificates.history import sound_history
-from training.engine.config import HOST_ONLY
 from training.engine.optimizer import cosine, effective_step, rate_of
 from training.errors import InputError
 from training.runtime.atomic_files import read_json
 
-__all__ = ["KINDS", "ShadowRun", "ode_time", "of_kind", "open_run", "run_name", "shared_settings"]
+__all__ = ["KINDS", "ShadowRun", "ode_time", "of_kind", "open_run", "run_name"]
 
 #: The kinds of gate, as results call them.
 KINDS = ("units", "layers")
@@ -88,20 +86,6 @@ def ode_time(steps: np.ndarray, total: int, *, lr: float, momentum: float) -> np
     """
     each = [effective_step(lr, momentum) * cosine(step, total) for step in range(total)]
     return np.concatenate([[0.0], np.cumsum(each)])[np.asarray(steps) - 1]
-
-
-def shared_settings(settings: Mapping[str, Any], *apart: str) -> dict[str, Any]:
-    """Return the settings that runs must have in common to be put together: not where and how fast they were made.
-
-    Args:
-        settings: what a run's config.json holds.
-        apart: names of further settings in which the runs may differ, such as "seed".
-
-    Example:
-        >>> shared_settings({"nu": 0.5, "seed": 3, "device": "cpu"}, "seed")
-        {'nu': 0.5}
-    """
-    return {name: value for name, value in settings.items() if name not in (*HOST_ONLY, *apart)}
 
 
 def run_name(folder: Path) -> str:

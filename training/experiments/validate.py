@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from training.data.data_sets import Source, load
+from training.data.data_sets import load
+from training.data.source import Source
 from training.engine.build import check_length, network_of, too_short_to_die
 from training.engine.callbacks import Follower
 from training.engine.config import RunConfig, from_json, to_json

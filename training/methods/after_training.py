@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool
 
-from training.data.data_sets import batch_count
-from training.data.source import Source
+from training.data.source import Source, batch_count
 from training.engine.config import RunConfig
 from training.engine.method import RunContext
 from training.engine.optimizer import cosine

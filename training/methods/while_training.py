@@ -14,8 +14,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool
 
-from training.data.data_sets import batch_count
-from training.data.source import Source
+from training.data.source import Source, batch_count
 from training.engine.config import RunConfig
 from training.engine.method import Method, RunContext
 from training.engine.pruning_method import PruningMethod

@@ -7,6 +7,11 @@ gates.zarr        gate histories
 checkpoints/      the last states of the run, from which it can be resumed
 gate_paths.json   gate paths, small enough to keep beside the table
 table.json        the results
+report.md         the same as text
+gate_paths.*      the figure of the gates' paths
+evidence.*        of a shadow run: its certificates judged
+method.json       of a run of a comparison: its method
+result.json       of a run of a comparison: its results
 """
 
 from __future__ import annotations
@@ -28,7 +33,10 @@ __all__ = ["RunFolder", "begun", "settings_in"]
 
 _LOCK = ".lock"
 _FOLDERS = ("checkpoints", "gates.zarr")
-_FILES = (_LOCK, "config.json", "environment.json", "scalars.jsonl", "gate_paths.json", "table.json", "report.md")
+_FILES = (
+    *(_LOCK, "config.json", "environment.json", "scalars.jsonl", "gate_paths.json", "table.json", "report.md"),
+    *("gate_paths.pdf", "gate_paths.png", "evidence.json", "evidence.md", "method.json", "result.json"),
+)
 
 
 class RunFolder:

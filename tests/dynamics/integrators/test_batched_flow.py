@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from dynamics import BilinearGate, LinearGate
 from dynamics.gates.general import GeneralGate, smooth_gate
-from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.integrators.batched_flow import integrate
 from dynamics.integrators.exact_linear import solve
+from dynamics.integrators.fate import Fate
 from tests.support.reference_integrator import follow
 
 LINEAR = {"decay": 1.0, "coupling": 2.0, "cost": 1.0, "rate": 1.0}

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from dynamics import BilinearGate, LinearGate
 from dynamics.gates.linear import LINEAR, RATIO, RHO, SADDLE_RHO
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
-from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.integrators.batched_flow import integrate
 from dynamics.integrators.exact_linear import ROOT, amplitudes, eigenvalues, root, solve
+from dynamics.integrators.fate import Fate
 
 positive = st.floats(0.01, 10)
 constants = st.fixed_dictionaries(

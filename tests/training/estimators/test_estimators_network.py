@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.data.data_sets import batches, load_digits
+from training.data.batches import batches
+from training.data.data_sets import load_digits
 from training.estimators import (
     Interval,
     Sums,

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from training.data.data_sets import batches, load_digits
+from training.data.batches import batches
+from training.data.data_sets import load_digits
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.gating.sites import Branch, GateSite, UnitGroup

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.integrators.batched_flow import Fate
+from dynamics.integrators.fate import Fate
 from training.evidence.promises.decide import VERDICTS, Verdict
 from training.evidence.promises.judge import Judged, JudgedPromises
 
@@ -36,7 +36,7 @@ def _counts(judged: Judged, kind: np.ndarray) -> dict[str, Any]:
     verdicts = {
         name: int((of["wrong"] & ~judged.refuted & (judged.verdict == i)).sum()) for i, name in enumerate(VERDICTS)
     }
-    verdicts[VERDICTS[Verdict.REFUTATION]] += int((kind & judged.refuted).sum())
+    verdicts[Verdict.REFUTATION.text] += int((kind & judged.refuted).sum())
     masks = {
         "withdrawn": judged.withdrawn >= 0,
         "broken": judged.broken,

@@ -23,19 +23,31 @@ __all__ = ["VERDICTS", "Verdict", "decide"]
 
 
 class Verdict(IntEnum):
-    """The reason why a certified gate did not end dead, from the surest excuse to none."""
+    """The reason why a certified gate did not end dead, from the surest excuse to none.
 
-    COUPLING_CERTAINLY = 0
-    COUPLING_MEASURED = 1
-    COST = 2
-    STEP = 3
-    DRIFT = 4
-    NOT_DUE = 5
-    REFUTATION = 6
+    Attributes:
+        text: the verdict's name in results and tables.
+    """
+
+    text: str
+
+    def __new__(cls, number: int, text: str) -> Verdict:
+        """Return the verdict of a number, with its text."""
+        verdict = int.__new__(cls, number)
+        verdict._value_, verdict.text = number, text
+        return verdict
+
+    COUPLING_CERTAINLY = 0, "coupling, certainly"
+    COUPLING_MEASURED = 1, "coupling, measured"
+    COST = 2, "cost"
+    STEP = 3, "step"
+    DRIFT = 4, "drift"
+    NOT_DUE = 5, "not due"
+    REFUTATION = 6, "refutation"
 
 
 #: The name of each verdict in results and tables.
-VERDICTS = ("coupling, certainly", "coupling, measured", "cost", "step", "drift", "not due", "refutation")
+VERDICTS = tuple(verdict.text for verdict in Verdict)
 
 
 def decide(seen: Violations) -> Int[np.ndarray, " promise"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dynamics.integrators.batched_flow import Fate
+from dynamics.integrators.fate import Fate
 from training.certificates.fates import first_step
 from training.evidence.promises.envelope import TOLERANCE, envelope, height, state_at
 from training.evidence.promises.promise import Promises

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from training.engine.config import run_identity
-from training.evidence.runs import shared_settings
+from training.engine.config import run_identity, shared_settings
 from training.evidence.statistics import mean_and_deviation
 from training.experiments.compare.one_run import Run
 from training.experiments.compare.plan import Plan

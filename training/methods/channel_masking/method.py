@@ -34,8 +34,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from training.certificates.record import Record
-from training.data.data_sets import batch_count
-from training.data.source import Source
+from training.data.source import Source, batch_count
 from training.engine.config import RunConfig
 from training.engine.method import Method, RunContext
 from training.engine.optimizer import ProjectedSGD

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training.evidence.runs import shared_settings
+from training.engine.config import shared_settings
 from training.evidence.statistics import mean_and_deviation
 from training.reports.html.runs import PageRun
 from training.runtime.text_tables import DASH, plus_minus
 
-__all__ = ["COSTS", "MEASURES", "VERDICTS", "Measure", "compared", "same_but_seed"]
+__all__ = ["COSTS", "GATE_COUNTS", "MEASURES", "Measure", "compared", "same_but_seed"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _ungated(name: str, scale: float = 1.0) -> Callable[[PageRun], float | None]
     return lambda run: scale * run.result["ungated"][name] if "ungated" in run.result else None
 
 
-VERDICTS = (
+GATE_COUNTS = (
     Measure("gates at first", lambda run: run.verdict.gates),
     Measure("certified", lambda run: run.verdict.certified),
     Measure("of these held", lambda run: run.verdict.held),
@@ -77,7 +77,7 @@ COSTS = (
     Measure("steps", _gated("steps")),
 )
 
-MEASURES = VERDICTS + COSTS
+MEASURES = GATE_COUNTS + COSTS
 
 
 def compared(runs: Sequence[PageRun], measures: Sequence[Measure] = MEASURES) -> list[list[str]]:

@@ -13,7 +13,7 @@ import numpy as np
 from training.certificates.fates import fates
 from training.certificates.history import sound_history
 from training.errors import InputError
-from training.evidence.run_counts import RunVerdict, run_verdict
+from training.evidence.run_verdict import RunVerdict, run_verdict
 from training.reports.gate_paths import gate_paths
 from training.runtime.atomic_files import read_json
 from training.runtime.readable import check_file

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from training.data.data_sets import batches, load_digits
+from training.data.batches import batches
+from training.data.data_sets import load_digits
 from training.engine.build import network_of
 from training.engine.callbacks import Callback
 from training.engine.config import RunConfig
