@@ -83,6 +83,7 @@ def integrate(
 
     Example:
         >>> from dynamics import LinearGate
+        >>> from dynamics.integrators.fate import Fate
         >>> gate = LinearGate(decay=1.0, coupling=2.0, cost=1.0, rate=1.0)
         >>> flow = integrate(gate, [0.1, 0.5], [0.3, 0.3])
         >>> [Fate(code).name for code in flow.outcome]

@@ -17,6 +17,7 @@ from figures.registry import REGISTRY, ROOT
 from figures.results import NotThereError, read
 from figures.style import SERIES, WIDTH, figure, save
 from training.certificates.tracker import TrackerSettings
+from training.commands.validate import conclude_run
 from training.engine.config import RunConfig
 from training.experiments.validate import validate
 
@@ -37,11 +38,9 @@ def run(tmp_path_factory):
     """A real run, with the figure that it asks for itself."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     tracker = TrackerSettings(warmup=10, window=10, every=5)
-    return validate(
-        RunConfig(
-            out=folder, network="resnet8", width=1, epochs=1, batch=32, ungated=False, tracker=tracker, gate_lr=2.0
-        )
-    )
+    small = {"network": "resnet8", "width": 1, "epochs": 1, "batch": 32, "ungated": False, "gate_lr": 2.0}
+    conclude_run(validate(RunConfig(out=folder, tracker=tracker, **small)))
+    return folder
 
 
 def status(*arguments):

@@ -3,13 +3,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data import data_sets as data
+from training.data import batches
+from training.data.in_memory import Dataset
+from training.data.source import batch_count
 
 
 def numbered(n, tests=5):
     """Images whose middle pixel, wherever they are shifted, and whose label are their number."""
     train, test = torch.arange(n), torch.arange(tests)
-    return data.Dataset(
+    return Dataset(
         name="numbered",
         train_images=train[:, None, None, None].expand(n, 2, 3, 3).clone(),
         train_labels=train,
@@ -36,8 +38,8 @@ sizes = st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(1
 def test_each_image_comes_once_with_its_label(n_and_size, seed, augment, drop_last):
     n, size = n_and_size
     dataset = numbered(n)
-    epoch = list(data.batches(dataset, size, seeded(seed), augment=augment, drop_last=drop_last))
-    assert len(epoch) == data.batch_count(dataset, size, drop_last)
+    epoch = list(batches.batches(dataset, size, seeded(seed), augment=augment, drop_last=drop_last))
+    assert len(epoch) == batch_count(dataset, size, drop_last)
     seen = []
     for images, labels in epoch:
         assert images.dtype == torch.float32
@@ -53,10 +55,10 @@ def test_each_image_comes_once_with_its_label(n_and_size, seed, augment, drop_la
 def test_skip_gives_the_rest_exactly_as_it_would_have_come(n_and_size, seed, drawn):
     n, size = n_and_size
     dataset = numbered(n)
-    whole = list(data.batches(dataset, size, seeded(seed), drop_last=False))
+    whole = list(batches.batches(dataset, size, seeded(seed), drop_last=False))
     skip = drawn.draw(st.integers(0, len(whole)))
     generator = seeded(seed)
-    rest = list(data.batches(dataset, size, generator, drop_last=False, skip=skip))
+    rest = list(batches.batches(dataset, size, generator, drop_last=False, skip=skip))
     assert len(rest) == len(whole) - skip
     for (images, labels), (images_, labels_) in zip(rest, whole[skip:], strict=True):
         assert torch.equal(images, images_) and torch.equal(labels, labels_)
@@ -65,25 +67,25 @@ def test_skip_gives_the_rest_exactly_as_it_would_have_come(n_and_size, seed, dra
 def test_next_epoch_differs_and_does_not_depend_on_how_the_last_was_used():
     dataset = numbered(50)
     used, resumed, dropped = seeded(), seeded(), seeded()
-    first = [labels for _, labels in data.batches(dataset, 10, used)]
-    data.batches(dataset, 7, resumed, augment=False, skip=3)
-    next(data.batches(dataset, 10, dropped))
-    second = [labels for _, labels in data.batches(dataset, 10, used)]
+    first = [labels for _, labels in batches.batches(dataset, 10, used)]
+    batches.batches(dataset, 7, resumed, augment=False, skip=3)
+    next(batches.batches(dataset, 10, dropped))
+    second = [labels for _, labels in batches.batches(dataset, 10, used)]
     assert not torch.equal(torch.cat(first), torch.cat(second))
-    assert torch.equal(torch.cat([y for _, y in data.batches(dataset, 10, resumed)]), torch.cat(second))
-    assert torch.equal(torch.cat([y for _, y in data.batches(dataset, 10, dropped)]), torch.cat(second))
+    assert torch.equal(torch.cat([y for _, y in batches.batches(dataset, 10, resumed)]), torch.cat(second))
+    assert torch.equal(torch.cat([y for _, y in batches.batches(dataset, 10, dropped)]), torch.cat(second))
 
 
 def test_an_image_is_augmented_alike_whatever_the_batch_size():
     dataset = numbered(30)
-    by_ten = torch.cat([images for images, _ in data.batches(dataset, 10, seeded())])
-    by_seven = torch.cat([images for images, _ in data.batches(dataset, 7, seeded(), drop_last=False)])
+    by_ten = torch.cat([images for images, _ in batches.batches(dataset, 10, seeded())])
+    by_seven = torch.cat([images for images, _ in batches.batches(dataset, 7, seeded(), drop_last=False)])
     assert torch.equal(by_ten, by_seven)
 
 
 def test_zeros_come_in_after_normalisation():
     dataset = numbered(20)
-    images, labels = next(data.batches(dataset, 20, seeded()))
+    images, labels = next(batches.batches(dataset, 20, seeded()))
     for image, label in zip(images, labels, strict=True):
         assert set(image[0].unique().tolist()) <= {0.0, (label.item() - 1) / 2}
 
@@ -91,8 +93,8 @@ def test_zeros_come_in_after_normalisation():
 def test_channels_last_changes_the_memory_only():
     dataset = numbered(12)
     for plain, other in (
-        (data.batches(dataset, 4, seeded()), data.batches(dataset, 4, seeded(), channels_last=True)),
-        (data.test_batches(dataset, 2), data.test_batches(dataset, 2, channels_last=True)),
+        (batches.batches(dataset, 4, seeded()), batches.batches(dataset, 4, seeded(), channels_last=True)),
+        (batches.test_batches(dataset, 2), batches.test_batches(dataset, 2, channels_last=True)),
     ):
         for (images, labels), (images_, labels_) in zip(plain, other, strict=True):
             assert images_.is_contiguous(memory_format=torch.channels_last)
@@ -102,7 +104,7 @@ def test_channels_last_changes_the_memory_only():
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 def test_test_images_come_once_in_order_and_plain(size):
     dataset = numbered(3, tests=5)
-    parts = list(data.test_batches(dataset, size))
+    parts = list(batches.test_batches(dataset, size))
     assert torch.cat([labels for _, labels in parts]).tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(torch.cat([images for images, _ in parts]), dataset.normalise(dataset.test_images))
 
@@ -111,21 +113,21 @@ def test_test_images_come_once_in_order_and_plain(size):
 def test_batch_sizes_out_of_range_are_refused_at_the_call(size):
     message = f"batch size is {size}; it must be between 1 and the 10 images of numbered"
     with pytest.raises(ValueError, match=message):
-        data.batches(numbered(10), size, seeded())
+        batches.batches(numbered(10), size, seeded())
     with pytest.raises(ValueError, match=message):
-        data.batch_count(numbered(10), size)
+        batch_count(numbered(10), size)
     if size < 1:
         with pytest.raises(ValueError, match=f"batch size is {size}; it must be at least 1"):
-            data.test_batches(numbered(10), size)
+            batches.test_batches(numbered(10), size)
 
 
 @pytest.mark.parametrize("skip", [-1, 4])
 def test_skip_out_of_range_is_refused_at_the_call(skip):
     with pytest.raises(ValueError, match=f"skip is {skip}; an epoch of numbered has 3 batches of 3"):
-        data.batches(numbered(10), 3, seeded(), skip=skip)
+        batches.batches(numbered(10), 3, seeded(), skip=skip)
 
 
 def test_the_middle_of_a_training_epoch_can_be_left():
-    epoch = data.batches(numbered(10), 3, seeded())
+    epoch = batches.batches(numbered(10), 3, seeded())
     next(epoch)
     del epoch

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from training.data import batches, imagenet
 from training.data import data_sets as data
-from training.data import imagenet
 from training.data.image_files import list_shards
 from training.data.imagenet import ImageNet, load_imagenet
 from training.data.in_memory import from_bytes
-from training.data.source import Source
+from training.data.source import Source, batch_count
 from training.engine.callbacks import Callback
 from training.engine.config import RunConfig
 from training.engine.loop import Training
@@ -123,10 +123,10 @@ def test_is_a_source_and_so_is_what_lives_on_the_device(images):
     arrays = (pixels, labels, pixels, labels)
     resident = from_bytes("four", "made up", arrays, classes=1, padding=0, flip=False, device="cpu")
     assert isinstance(images, Source) and isinstance(resident, Source) and resident.shape == (1, 8, 7)
-    assert images.classes == 3 and data.batch_count(images, 5) == 2
+    assert images.classes == 3 and batch_count(images, 5) == 2
     assert sorted(images.train_labels.tolist()) == sorted(map(label, range(TRAIN)))
-    epoch = list(data.batches(images, 5, seeded(), skip=1, channels_last=True))
-    assert len(epoch) == 1 and len(list(data.test_batches(images, 3))) == 2
+    epoch = list(batches.batches(images, 5, seeded(), skip=1, channels_last=True))
+    assert len(epoch) == 1 and len(list(batches.test_batches(images, 3))) == 2
 
 
 def equal(left, right):
