@@ -189,7 +189,8 @@ def _failing_claims(claims: Sequence[str], root: Path, limit: int) -> list[str]:
 
 def _python(arguments: Sequence[str], root: Path, limit: int) -> subprocess.CompletedProcess[str] | None:
     """Run Python in a copy, with the copy's packages; None if it took too long."""
-    kernels = {"PRUNING_DYNAMICS_CACHE": str(root / ".kernels")}  # compiled faults stay out of the user's cache
+    # Compiled code goes by a digest of its text: a fault has its own, and none comes into the user's cache.
+    kernels = {"PRUNING_DYNAMICS_CACHE": str(ROOT / "build" / "kernels")}
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"} | kernels
     try:
         return subprocess.run(
