@@ -189,7 +189,8 @@ def _failing_claims(claims: Sequence[str], root: Path, limit: int) -> list[str]:
 
 def _python(arguments: Sequence[str], root: Path, limit: int) -> subprocess.CompletedProcess[str] | None:
     """Run Python in a copy, with the copy's packages; None if it took too long."""
-    kernels = {"PRUNING_DYNAMICS_CACHE": str(root / ".kernels")}  # compiled faults stay out of the user's cache
+    # Compiled code goes by a digest of its text: a fault has its own, and none comes into the user's cache.
+    kernels = {"PRUNING_DYNAMICS_CACHE": str(ROOT / "build" / "kernels")}
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"} | kernels
     try:
         return subprocess.run(
@@ -210,6 +211,35 @@ def attempt(fault: Fault, root: Path, limit: int) -> dict[str, Any]:
     return row | {"seconds": round(time.perf_counter() - start, 1)}
 
 
+def without_a_fault(faults: Sequence[Fault], root: Path, settings: Settings) -> None:
+    """Run in a copy all checks that these faults need, but for those that passed before in the same tree.
+
+    Raises:
+        RuntimeError: if one fails: then it says nothing of a fault.
+    """
+    tree = _tree_digest(root)
+    passed = {name for entry in _entries(settings.state) if entry.get("tree") == tree for name in entry["passed"]}
+    tests, claims = ({name for fault in faults for name in getattr(fault, kind)} for kind in ("tests", "claims"))
+    # A file that runs as a whole has its functions in it.
+    tests = {name for name in tests if name.partition("::")[0] == name or name.partition("::")[0] not in tests}
+    tests, claims = sorted(tests - passed), sorted(claims - passed)
+    if not tests and not claims:
+        return
+    print(f"without a fault: {len(tests)} tests or files of tests, {len(claims)} claims", flush=True)
+    broken = caught_by(tests, claims, root, 10 * settings.limit, every=True)
+    if broken:
+        raise RuntimeError(f"these fail without any fault: {', '.join(broken)}")
+    _note(settings.state, {"tree": tree, "passed": [*tests, *claims]})
+
+
+def _tree_digest(root: Path) -> str:
+    """What a check without a fault depends on: all code and all tests."""
+    found = hashlib.sha256()
+    for path in sorted(path for folder in ("dynamics", "training", "tests") for path in (root / folder).rglob("*.py")):
+        found.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return found.hexdigest()
+
+
 def attempts(faults: Sequence[Fault], settings: Settings) -> Iterator[tuple[Fault, dict[str, Any]]]:
     """Try faults in copies of the working tree, yielding each row as it is known.
 
@@ -221,12 +251,7 @@ def attempts(faults: Sequence[Fault], settings: Settings) -> Iterator[tuple[Faul
         for i in range(settings.jobs):
             copy(ROOT, Path(folder) / str(i))
             free.put(Path(folder) / str(i))
-        tests, claims = ({name for fault in faults for name in getattr(fault, kind)} for kind in ("tests", "claims"))
-        print(f"without a fault: {len(tests)} tests or files of tests, {len(claims)} claims", flush=True)
-        for i in range(settings.jobs):  # every copy, which also compiles there what each trial needs
-            broken = caught_by(sorted(tests), sorted(claims), Path(folder) / str(i), 10 * settings.limit, every=True)
-            if broken:
-                raise RuntimeError(f"these fail without any fault: {', '.join(broken)}")
+        without_a_fault(faults, Path(folder) / "0", settings)
 
         def one(fault: Fault) -> tuple[Fault, dict[str, Any]]:
             root = free.get()
@@ -262,15 +287,25 @@ def _code(text: str) -> str:
 
 
 def known(path: Path) -> dict[str, dict[str, Any]]:
-    """Rows of earlier runs, by digest. A line that was cut off is no row."""
-    rows = {}
+    """Rows of earlier runs, by digest."""
+    return {entry["digest"]: entry["row"] for entry in _entries(path) if "digest" in entry}
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """What earlier runs have noted. A line that was cut off says nothing."""
+    entries = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            entry = json.loads(line)
-            rows[entry["digest"]] = entry["row"]
-        except (json.JSONDecodeError, KeyError):
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
             continue
-    return rows
+    return entries
+
+
+def _note(path: Path, entry: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
 def commit() -> dict[str, Any]:
@@ -294,15 +329,12 @@ def main(arguments: list[str] | None = None) -> int:
     digests = {fault: fault.digest(ROOT) for fault in listed}
     rows = known(settings.state)
     left = [fault for fault in chosen if digests[fault] not in rows]
-    settings.state.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with settings.state.open("a", encoding="utf-8") as state:
-            for fault, row in attempts(left, settings) if left else ():
-                rows[digests[fault]] = row
-                state.write(json.dumps({"digest": digests[fault], "row": row}, ensure_ascii=False) + "\n")
-                state.flush()
-                by = ", ".join(row["caught by"]) or "SURVIVED"
-                print(f"{fault.file}: {fault.wrong}: {by} ({row['seconds']} s)", flush=True)
+        for fault, row in attempts(left, settings) if left else ():
+            rows[digests[fault]] = row
+            _note(settings.state, {"digest": digests[fault], "row": row})
+            by = ", ".join(row["caught by"]) or "SURVIVED"
+            print(f"{fault.file}: {fault.wrong}: {by} ({row['seconds']} s)", flush=True)
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

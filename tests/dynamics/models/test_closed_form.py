@@ -319,3 +319,12 @@ def test_sup_distance_of_the_path_itself_is_zero():
     path = projected_path(lambda z: -z, np.array([0.5]), slice(0, 1), 1.0)
     times = np.linspace(0, 1, 11)
     assert sup_distance(times, path(times)[:, None], path).tolist() == [0.0]
+
+
+def test_sup_distance_is_the_largest_of_the_run():
+    """One state of eleven is three off in one weight and four in another: five, however near the others are."""
+    path = projected_path(lambda z: 0 * z, np.array([1.0, 1.0, 0.5]), slice(2, 3), 1.0)
+    times = np.linspace(0, 1, 11)
+    states = path(times)[:, None].repeat(2, axis=1)
+    states[4, 1, :2] += 3.0, 4.0
+    assert sup_distance(times, states, path).tolist() == [0.0, 5.0]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dynamics.claims import complexity as claims
-from dynamics.models.complexity import Layer, Structure
+from dynamics.models.complexity import Layer, Structure, forward_flops, training_flops
 from dynamics.models.layer_shapes import bottleneck_resnet, chain, dense, resnet
 from dynamics.proofs.claim import Status
 
@@ -335,3 +335,8 @@ def test_the_two_counters_agree():
         for kind in claims.KINDS:
             slow = [claims.slow_count(net, kind, tuple(mask)) for mask in masks.tolist()]
             np.testing.assert_array_equal(claims.mask_counts(net, kind, masks), slow)
+
+
+def test_a_training_step_is_a_forward_pass_and_two_more_backward():
+    """By hand: ten multiply–accumulates are twenty operations, of four images eighty."""
+    assert (forward_flops(10, 4), training_flops(10, 4)) == (80, 240)
