@@ -8,6 +8,7 @@ from dynamics.claims import (
     estimators,
     functions,
     general,
+    heavy_ball,
     hyperprior,
     hypotheses,
     linear,
@@ -29,6 +30,7 @@ TOPICS = (
     hypotheses,
     general,
     noise,
+    heavy_ball,
     closed_form,
     estimators,
 )
