@@ -1,6 +1,7 @@
 """The gates: their bounding systems, saddles, separatrices and margins."""
 
 from dynamics.gates.bilinear import BilinearGate
+from dynamics.gates.drift import DriftGate
 from dynamics.gates.equilibria import Equilibrium
 from dynamics.gates.gate import ClosedFormGate, Gate
 from dynamics.gates.general import GeneralGate, smooth_gate
@@ -11,6 +12,7 @@ from dynamics.gates.ode import GateSystem
 __all__ = [
     "BilinearGate",
     "ClosedFormGate",
+    "DriftGate",
     "Equilibrium",
     "Gate",
     "GateSystem",
