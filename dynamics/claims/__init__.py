@@ -3,6 +3,7 @@
 from dynamics.claims import (
     basins,
     bilinear,
+    bilinear_mean,
     closed_form,
     complexity,
     drift,
@@ -27,6 +28,7 @@ TOPICS = (
     complexity,
     linear,
     bilinear,
+    bilinear_mean,
     functions,
     basins,
     hypotheses,

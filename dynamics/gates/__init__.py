@@ -1,6 +1,6 @@
 """The gates: their bounding systems, saddles, separatrices and margins."""
 
-from dynamics.gates.bilinear import BilinearGate
+from dynamics.gates.bilinear import BilinearGate, MeanBilinearGate
 from dynamics.gates.drift import DriftGate
 from dynamics.gates.equilibria import Equilibrium
 from dynamics.gates.gate import ClosedFormGate, Gate
@@ -19,5 +19,6 @@ __all__ = [
     "GeneralGate",
     "HeavyBallGate",
     "LinearGate",
+    "MeanBilinearGate",
     "smooth_gate",
 ]
