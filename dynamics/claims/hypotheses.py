@@ -40,9 +40,7 @@ ROUNDING = 1e-9  # how far a margin may rise in all, relative to the depth of th
 
 def linear_deadline(gate: LinearGate, rho: Floats, theta: Floats) -> Floats:
     """Return ln(rκ/(μ₊|φ|))/μ₊, the time within which a certified gate with θ* ≤ 1 is at zero (`linear-attraction`)."""
-    unstable = gate.eigenvalues[-1]
-    depth = gate.parameters["rate"] * gate.parameters["cost"] / unstable
-    return np.log(depth / -gate.margin(rho, theta)) / unstable
+    return gate.time_to_zero(rho, theta)
 
 
 def bilinear_deadline(gate: BilinearGate, rho_in: Floats, rho_out: Floats, theta: Floats) -> Floats:

@@ -20,7 +20,16 @@ from dynamics.gates.gate import ClosedFormGate
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
 from dynamics.numeric import Array, Operands, compile_expressions
 
-__all__ = ["BILINEAR", "ENERGY", "RHO_IN", "RHO_OUT", "BilinearGate", "first_integral", "reduced_field"]
+__all__ = [
+    "BILINEAR",
+    "ENERGY",
+    "RHO_IN",
+    "RHO_OUT",
+    "BilinearGate",
+    "MeanBilinearGate",
+    "first_integral",
+    "reduced_field",
+]
 
 RHO_IN = sp.Symbol("rho_in", nonnegative=True)
 RHO_OUT = sp.Symbol("rho_out", nonnegative=True)
@@ -95,6 +104,27 @@ class BilinearGate(ClosedFormGate):
     def _without_price(self, given: Operands, found: Array) -> Array:
         """Return +∞: without a price θ stops above zero when the weights have vanished."""
         return given.xp.full_like(found, given.xp.inf)
+
+
+class MeanBilinearGate(BilinearGate):
+    """The bilinear gate with X = ((ρ_in + ρ_out)/2)² in the place of S: a larger region from the same constants.
+
+    Of ρ_in' ≤ ηθρ_out − λρ_in and its mirror image the sum is (ρ_in + ρ_out)' ≤ (ηθ − λ)(ρ_in + ρ_out), so that
+    X' ≤ 2(ηθ − λ)X, and ρ_inρ_out ≤ X gives θ' ≤ r(ηX − κ): the reduced system again. As X ≤ S, and θ_sep falls in S,
+    this certifies every state that `BilinearGate` does (claim `bilinear-mean`).
+
+    Example:
+        >>> constants = {"decay": 0.1, "coupling": 1.0, "cost": 0.5, "rate": 1.0}
+        >>> bool(BilinearGate(**constants).certified(0.2, 1.2, 0.1))
+        False
+        >>> bool(MeanBilinearGate(**constants).certified(0.2, 1.2, 0.1))
+        True
+    """
+
+    def _distance(self, given: Operands, eta: Array) -> tuple[Array, Array]:
+        """Return θ − θ_sep(X) and θ*."""
+        mean = given["rho_in"] / 2 + given["rho_out"] / 2
+        return super()._distance(Operands(given.xp, {**given.values, "rho_in": mean, "rho_out": mean}), eta)
 
 
 def _height(given: Operands, eta: Array) -> Array:

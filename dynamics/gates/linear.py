@@ -10,6 +10,7 @@ s = (λ − √(λ² + 4rη²)) / (2η) < 0. One case is left out there: where �
 
 from __future__ import annotations
 
+import numpy as np
 import sympy as sp
 
 from dynamics.gates.gate import ClosedFormGate
@@ -72,6 +73,54 @@ class LinearGate(ClosedFormGate):
     def _without_price(self, given: Operands, found: Array) -> Array:
         """Return φ, which is θ where nothing pulls."""
         return given.xp.where(given[COUPLING.name] > 0, found, given[THETA.name])
+
+    def time_to_zero(self, rho: Array, theta: Array) -> Array:
+        """Return the time by which a certified gate is at θ = 0 for good, in the units of `rate` and `decay`.
+
+        ln(rκ/(μ₊|φ|))/μ₊ where θ* ≤ 1 (`linear-deadline`), ∞ where the gate is not certified. Only up to this time
+        need the constants hold; after it η may grow as fast as the weights decay (`linear-until-deadline`). Where
+        θ* > 1: the time until ρ is halfway between η/λ and ρ*, and then 2λ/(r(λκ − η²)) (`linear-above-strip`).
+
+        Raises:
+            ValueError: as `margin`.
+        """
+        given = self.checked_state(rho, theta)
+        xp = given.xp
+        decay, eta, cost, rate = (given[symbol.name] for symbol in (DECAY, COUPLING, COST, RATE))
+        margin = self.margin(rho, theta)
+        with np.errstate(all="ignore"):
+            q = (decay / eta + xp.sqrt((decay / eta) ** 2 + 4 * rate)) / 2
+            unstable = eta * rate / q
+            inside = xp.log(cost * q / eta / -margin) / unstable
+            room = (decay * cost - eta**2) / (2 * decay)  # κ − η·(the place halfway), η/λ and κ/η its ends
+            start, halfway = rho - eta / decay, room / eta
+            wait = xp.log(start / halfway) / decay
+            above = xp.where(start > halfway, wait, xp.zeros_like(wait)) + 1 / (rate * room)
+            found = xp.where(decay * cost > eta**2, above, inside)
+            found = xp.where(eta > 0, found, given[THETA.name] / (rate * cost))
+        return xp.where(margin < 0, found, xp.full_like(margin, np.inf))
+
+    def growth_headroom(self, rho: Array, theta: Array, points: int = 48) -> Array:
+        """Return a tolerated growth rate g of the coupling: with η(t) ≤ ηe^{gt} the gate still dies.
+
+        The largest of ln m/T(m) over `points` factors m from 1 to the headroom, T(m) the deadline at coupling mη: until
+        then η(t) ≤ mη, which is all that the deadline needs. 0 where the gate is not certified, ∞ where any coupling
+        is (nothing pulls, or ρ = θ = 0). Per unit of time, as `rate`.
+
+        Raises:
+            ValueError: as `margin`.
+        """
+        given = self.checked_state(rho, theta)
+        xp, headroom = given.xp, self.headroom(rho, theta)
+        eta = given[COUPLING.name]
+        held = (headroom > 1) & xp.isfinite(headroom)
+        most = xp.log(xp.where(held, headroom, xp.ones_like(headroom)))
+        best = xp.zeros_like(most)
+        for point in range(1, points):
+            exponent = most * (point / points)
+            rate = exponent / self.with_coupling(eta * xp.exp(exponent)).time_to_zero(rho, theta)
+            best = xp.where(held & (rate > best), rate, best)
+        return xp.where(xp.isfinite(headroom), best, xp.full_like(best, np.inf))
 
     def in_box(self, *state: Array) -> Array:
         """Return whether ρ < ρ* and θ < θ*: the obvious invariant box, the baseline that the half-plane beats."""
