@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from dynamics.gates.bilinear import BILINEAR, ENERGY, RHO_IN, RHO_OUT, BilinearGate, MeanBilinearGate, reduced_field
 from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA
-from dynamics.integrators.batched_flow import Fate, integrate
+from dynamics.integrators.batched_flow import integrate
+from dynamics.integrators.fate import Fate
 from dynamics.proofs.claim import Claim, Outcome, claim, held, refuted
 from dynamics.proofs.steps import equal, nonnegative, positive, prove
 
