@@ -21,18 +21,31 @@ from dynamics.gates.heavy_ball import (
     MOMENTUM,
     PULL,
     SADDLE_RHO,
+    SIGMA_RHO,
+    SIGMA_THETA,
     VELOCITY,
     HeavyBallGate,
     coefficients,
+    escape_deviations,
     linear_form,
     linear_step,
 )
 from dynamics.gates.linear import RHO, LinearGate
 from dynamics.gates.ode import COST, COUPLING, DECAY, THETA
 from dynamics.proofs.claim import Claim, Outcome, claim, held, refuted
-from dynamics.proofs.steps import Step, equal, nonnegative, nonpositive, positive, prove
+from dynamics.proofs.steps import Step, equal, negative, nonnegative, nonpositive, positive, prove
 
-__all__ = ["CLAIMS", "Fates", "basin_check", "clip_check", "fates", "growth_check", "monotone_check", "states"]
+__all__ = [
+    "CLAIMS",
+    "Fates",
+    "basin_check",
+    "clip_check",
+    "fates",
+    "growth_check",
+    "monotone_check",
+    "noise_check",
+    "states",
+]
 
 Floats = NDArray[np.float64]
 ALL = "all λ ≥ 0, η, κ, l, h > 0, 0 ≤ m < 1"
@@ -186,30 +199,49 @@ def spectrum() -> Outcome:
 
 
 def monotone_check(carried: sp.Expr) -> Outcome:
-    """Check that all parts of the margin rise with δ and δ with η, and that they fall with κ; b is `carried`."""
-    k = ((1 + GROWTH - MOMENTUM) / ((1 + GROWTH) * LR)).subs(MOMENTUM, LOAD / (1 + LOAD))
-    square = (DECAY0 * GROWTH + GROWTH**2 * k) / GATE_LR  # η², where h is given
-    put = {PULL: GROWTH / COUPLING, MOMENTUM: LOAD / (1 + LOAD)}
-    squares = {
-        name: sp.together(sp.expand(part.subs(put) ** 2).subs(COUPLING, sp.sqrt(square)))
-        for name, part in {"A": coefficients()[0], "b": carried}.items()
-    }
+    """Check that A, b and the rest of the margin rise with δ, as δ does with η, h given; b is `carried`.
+
+    k = (a − m)/(al) and k' stand as symbols: hη² = λδ + kδ², hence A² = hk²δ/(λ + kδ), A/η = hk/(λ + kδ), and b² is
+    h(m/(1 − m))² times δ³/(a²(λ + kδ)).
+    """
+    k, rise = sp.Symbol("k", positive=True), sp.Symbol("rise", positive=True)
+    a, decay, m = 1 + GROWTH, DECAY0, LOAD / (1 + LOAD)
+    weight, buffer, _ = coefficients()
+    ratio = ((a - MOMENTUM) / (a * LR)).subs(MOMENTUM, m)
+    eta2 = decay * GROWTH + k * GROWTH**2  # times h
+
+    def slope(form: sp.Expr) -> sp.Expr:
+        return sp.diff(form, GROWTH) + sp.diff(form, k) * rise
+
+    share = GROWTH**3 / (a**2 * (decay + k * GROWTH))
+    put = {k: ratio, rise: sp.diff(ratio, GROWTH)}
+    rest = 1 / (1 + LOAD)  # 1 − m
+    lengths = a**2 * decay + GROWTH * a * (GROWTH + rest) / LR
+    gain = decay * a * (3 + GROWTH) + GROWTH / LR * (2 * a * rest + GROWTH * m)
+    top = 2 * k * rise * GROWTH * decay + k**2 * decay + k**2 * rise * GROWTH**2
     x, y, s = sp.symbols("x y s", positive=True)
-    inner = DECAY0 / k + GROWTH  # A/η = h/inner
-    slope = sp.diff(inner, GROWTH).subs(LOAD, x**2 / (1 + 2 * x)).subs(DECAY0, (y / ((1 + x) * (1 + y))) ** 2 / LR)
-    swing = (1 + s) ** 2 + 2 * x / (1 + x) / (1 + s)
-    position = LR * MOMENTUM / (1 - MOMENTUM)
-    steps = [equal("η² as δ gives it", settled(square), COUPLING**2)]
-    for name, expression in {"η²": square, **{f"{n}²": e for n, e in squares.items()}}.items():
-        rise = sp.factor(sp.diff(expression, GROWTH))
-        steps.append(nonnegative(f"{name} rises", sp.diff(expression, GROWTH), rise))
+    root, swing = x / (1 + x), y / ((1 + x) * (1 + y))  # √m and √(λl), with sum below 1
+    above = (1 - root**2 + GROWTH) ** 2 - swing**2 * root**2
     return prove(
-        *steps,
-        equal("B + b = A·lm/(1 − m)", settled(coefficients()[1] + carried), settled(coefficients()[0] * position)),
-        positive("A/η = h/(λ/k + δ) falls back no more", slope, sp.factor(slope)),
-        positive("a + 2√(m/a) rises with √a", sp.diff(swing, s), sp.factor(sp.diff(swing, s))),
+        equal("η² as δ gives it", settled((eta2 / GATE_LR).subs(k, ratio)), COUPLING**2),
+        nonnegative("k rises", sp.diff(ratio, GROWTH), LOAD / ((1 + LOAD) * a**2 * LR)),
+        positive("η² rises", slope(eta2), decay + 2 * k * GROWTH + rise * GROWTH**2),
+        equal("A²", settled(weight**2), settled((GATE_LR * k**2 * GROWTH / (decay + k * GROWTH)).subs(k, ratio))),
+        nonnegative("A² rises", slope(k**2 * GROWTH / (decay + k * GROWTH)), top / (decay + k * GROWTH) ** 2),
+        equal("b²", settled(carried**2), settled((GATE_LR * LOAD**2 * share).subs(k, ratio))),
+        positive("b² rises", slope(share).subs(put), GROWTH**2 * gain / lengths**2),
+        equal("B + b = A·lm/(1 − m)", settled(buffer + carried), settled(weight * LR * MOMENTUM / (1 - MOMENTUM))),
         equal("κh/δ − θ* = κA/η", settled(SADDLE_RHO * GATE_LR / PULL - DECAY * COST / COUPLING**2),
-              settled(COST / COUPLING * coefficients()[0])),
+              settled(COST / COUPLING * weight)),
+        equal("λ/k + δ rises by 1 − λlm/(a − m)²", slope(decay / k + GROWTH).subs(put),
+              1 - decay * LR * m / (a - m) ** 2),
+        equal("B² without decay", settled(buffer**2).subs(decay, 0),
+              settled(GATE_LR * MOMENTUM**2 * LR / (a * (a - MOMENTUM))).subs(decay, 0)),
+        negative("and it falls", sp.diff(1 / (a * (GROWTH + rest)), GROWTH),
+                 -(a + GROWTH + rest) / (a * (GROWTH + rest)) ** 2),
+        positive("λlm < (a − m)²", above, sp.factor(above)),
+        positive("a + 2√(m/a) rises with √a", sp.diff((1 + s) ** 2 + 2 * root / (1 + s), s),
+                 2 * (s**3 + 3 * s**2 + 3 * s + 1 / (1 + x)) / (1 + s) ** 2),
         scope=ALL,
     )  # fmt: skip
 
@@ -228,6 +260,42 @@ def monotone() -> Outcome:
     with a: the jump by e is upwards. θ* > 1, which certifies all, is lost as η grows and gained as κ grows.
     """
     return monotone_check(coefficients()[2])
+
+
+def noise_check(deviations: tuple[sp.Expr, sp.Expr]) -> Outcome:
+    """Check the bound's exponents, as z/|ψ| for noises that may depend on one another and for independent ones."""
+    noise_v, noise_theta = sp.symbols("noise_v noise_theta", real=True)
+    moved, buffer, gate = linear_step()
+    noisy = {RHO: moved + LR * noise_v, VELOCITY: buffer + noise_v, THETA: gate + GATE_LR * noise_theta}
+    felt = linear_form().subs(noisy, simultaneous=True) - stepped(linear_form())
+    c, depth, scale = sp.symbols("c depth scale", positive=True)
+    a = 1 + GROWTH
+    exponent = c * depth - c**2 * scale**2 / (2 * (a**2 - 1))  # Σ_{k ≥ 1} a^{−2k} = 1/(a² − 1)
+    best = depth * (a**2 - 1) / scale**2
+    scales = GATE_LR * SIGMA_THETA + PULL * SIGMA_RHO, sp.sqrt((GATE_LR * SIGMA_THETA) ** 2 + (PULL * SIGMA_RHO) ** 2)
+    return prove(
+        equal("noise on ψ", felt, PULL * noise_v + GATE_LR * noise_theta),
+        equal("the sum", a**-2 / (1 - a**-2), 1 / (a**2 - 1)),
+        equal("the best c", sp.diff(exponent, c).subs(c, best), 0),
+        equal("its exponent", exponent.subs(c, best), depth**2 * (a**2 - 1) / (2 * scale**2)),
+        *(equal("z²", found**2, (a**2 - 1) / wanted**2) for found, wanted in zip(deviations, scales, strict=True)),
+        scope=ALL,
+    )
+
+
+@claim(
+    "heavy-noise",
+    "noise of sub-Gaussian scales σ_ρ in the weights' gradient and σ_θ in the gate's carries ψ to 0 before θ is 0 "
+    "with probability at most exp(−ψ²(a² − 1)/(2(hσ_θ + Cσ_ρ)²)); h²σ_θ² + C²σ_ρ² if they are independent",
+    "symbolic",
+)
+def noise() -> Outcome:
+    """Prove the statement as `noise-supermartingale` does: ψ_{k+1} ≤ aψ_k + hε_θ + Cε_v, since Al + B = C.
+
+    M_k = ψ_k/a^k, and exp(c(M_k − ψ₀) − ½c²σ²Σ_{j≤k} a^{−2j}) is a supermartingale; Ville's inequality. A sum of two
+    sub-Gaussian variables, whatever their dependence, is sub-Gaussian with the sum of the scales (Hölder).
+    """
+    return noise_check(escape_deviations())
 
 
 @dataclass(frozen=True)
@@ -354,4 +422,4 @@ def basin() -> Outcome:
     return basin_check(states(84, 250, 51))
 
 
-CLAIMS: tuple[Claim, ...] = (growth, order, clip, spectrum, basin)
+CLAIMS: tuple[Claim, ...] = (growth, order, clip, spectrum, monotone, noise, basin)

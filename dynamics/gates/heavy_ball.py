@@ -55,7 +55,21 @@ from dynamics.gates.linear import RHO
 from dynamics.gates.ode import COST, COUPLING, DECAY, THETA
 from dynamics.numeric import Array, Operands, compile_expressions, operands, require
 
-__all__ = ["GATE_LR", "GROWTH", "LR", "MOMENTUM", "PULL", "VELOCITY", "HeavyBallGate", "coefficients", "linear_step"]
+__all__ = [
+    "GATE_LR",
+    "GROWTH",
+    "LR",
+    "MOMENTUM",
+    "PULL",
+    "SIGMA_RHO",
+    "SIGMA_THETA",
+    "VELOCITY",
+    "HeavyBallGate",
+    "coefficients",
+    "escape_deviations",
+    "linear_form",
+    "linear_step",
+]
 
 LR = sp.Symbol("lr", positive=True)  # l
 GATE_LR = sp.Symbol("gate_lr", positive=True)  # h

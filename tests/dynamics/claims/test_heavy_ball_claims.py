@@ -7,7 +7,15 @@ import pytest
 import sympy as sp
 
 from dynamics.claims import heavy_ball
-from dynamics.gates.heavy_ball import MOMENTUM, VELOCITY, HeavyBallGate, coefficients, linear_form
+from dynamics.gates.heavy_ball import (
+    GROWTH,
+    MOMENTUM,
+    VELOCITY,
+    HeavyBallGate,
+    coefficients,
+    escape_deviations,
+    linear_form,
+)
 from dynamics.gates.linear import RHO
 from dynamics.proofs.claim import Status
 
@@ -23,6 +31,16 @@ def test_a_coefficient_moved_by_one_percent_is_refuted(part):
 @pytest.mark.parametrize("factor", [0, 1 - MOMENTUM, 1 + HUNDREDTH])
 def test_another_allowance_for_the_clip_is_refuted(factor):
     assert heavy_ball.clip_check(factor * coefficients()[2]).status is Status.REFUTED
+
+
+def test_another_allowance_is_no_part_of_what_is_monotone():
+    wrong = (1 - MOMENTUM) * coefficients()[2]
+    assert heavy_ball.monotone_check(wrong).status is Status.REFUTED
+
+
+def test_a_noise_bound_that_leaves_the_buffer_out_is_refuted():
+    dependent, independent = escape_deviations()
+    assert heavy_ball.noise_check((dependent * (1 + GROWTH), independent)).status is Status.REFUTED
 
 
 class HalfPlane(HeavyBallGate):
