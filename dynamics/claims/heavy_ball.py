@@ -58,6 +58,9 @@ def growth_equation() -> sp.Expr:
     return (GROWTH**2 * (a - MOMENTUM) / (a * LR) + DECAY0 * GROWTH) / COUPLING**2
 
 
+_gate_lr = sp.lambdify([GROWTH, DECAY0, COUPLING, LR, MOMENTUM], growth_equation(), "numpy")
+
+
 def settled(expression: sp.Expr) -> sp.Expr:
     """Return an expression in δ, M, l, λ, η, κ: C, ρ*, h and m put in."""
     shown = expression.subs({PULL: GROWTH / COUPLING, SADDLE_RHO: COST / COUPLING, DECAY: DECAY0})
@@ -320,8 +323,7 @@ def states(sets: int, each: int, seed: int, kind: type[HeavyBallGate] = HeavyBal
     lr, coupling = 10 ** rng.uniform(-2.5, -0.5, sets), 10 ** rng.uniform(-2, 0.5, sets)
     growth = slow * 10 ** rng.uniform(-1.5, 0.5, sets)
     decay = np.where(np.arange(sets) % 5 == 4, 0, slow**2 / lr * 10 ** rng.uniform(-3, 0, sets))
-    a = 1 + growth
-    gate_lr = (growth**2 * (a - momentum) / (a * lr) + decay * growth) / coupling**2
+    gate_lr = _gate_lr(growth, decay, coupling, lr, momentum)
     theta_star = 10 ** rng.uniform(-2.5, 0, sets)
     depth = np.where(decay > 0, 0, rng.uniform(0.2, 2, sets))  # κh/δ without decay
     cost = np.where(decay > 0, theta_star * coupling**2 / np.where(decay > 0, decay, 1), depth * growth / gate_lr)

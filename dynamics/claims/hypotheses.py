@@ -38,11 +38,6 @@ FINEST = 0.5  # the largest product of a step and a rate of the gate that is fol
 ROUNDING = 1e-9  # how far a margin may rise in all, relative to the depth of the region: error of the steps
 
 
-def linear_deadline(gate: LinearGate, rho: Floats, theta: Floats) -> Floats:
-    """Return ln(rκ/(μ₊|φ|))/μ₊, the time within which a certified gate with θ* ≤ 1 is at zero (`linear-attraction`)."""
-    return gate.time_to_zero(rho, theta)
-
-
 def bilinear_deadline(gate: BilinearGate, rho_in: Floats, rho_out: Floats, theta: Floats) -> Floats:
     """Return T₁ + 2(θ + T₁r(ηS₁ − κ))/(rκ), the time of the proof of `bilinear-attraction`, for θ* ≤ 1.
 
@@ -248,7 +243,7 @@ def one_sided(population: Population, deadline: Deadline, steps: int = STEPS) ->
 )
 def linear_one_sided() -> Outcome:
     """Test the statement on vectors whose D depends on the direction, with constants that move within their bounds."""
-    return one_sided(linear_population(2500, 31), linear_deadline)
+    return one_sided(linear_population(2500, 31), LinearGate.time_to_zero)
 
 
 @claim(
@@ -294,7 +289,7 @@ def _starts(population: Population) -> Iterator[tuple[Gate, tuple[Floats, ...]]]
 )
 def linear_times() -> Outcome:
     """Test the statement against simulated times."""
-    return within_deadline(_starts(linear_population(40_000, 33)), linear_deadline)
+    return within_deadline(_starts(linear_population(40_000, 33)), LinearGate.time_to_zero)
 
 
 @claim(

@@ -15,14 +15,13 @@ that θ comes to 0, for a gate that is removed there.
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import sympy as sp
 
+from dynamics.gates.bounded import FINITE_NONNEGATIVE, NONNEGATIVE, POSITIVE, SHARE, BoundedGate, check
 from dynamics.gates.linear import RHO
 from dynamics.gates.ode import COST, COUPLING, RATE, THETA
-from dynamics.numeric import Array, Operands, compile_expressions, operands, require
+from dynamics.numeric import Array, Operands, compile_expressions, operands
 
 __all__ = ["DRIFT", "REACH", "DriftGate", "coupling_equation", "largest_coupling", "lowest_theta", "path", "time_down"]
 
@@ -64,7 +63,7 @@ _time = compile_expressions([THETA, RATE, REACH, COUPLING, DRIFT], [time_down()]
 _largest = compile_expressions([RHO, THETA, RATE, COST, DRIFT], [largest_coupling()])
 
 
-class DriftGate:
+class DriftGate(BoundedGate):
     """A gate whose weights' norm grows at most at a known speed; one gate, or an array of gates.
 
     Args:
@@ -85,25 +84,10 @@ class DriftGate:
     """
 
     def __init__(self, *, growth: Array, coupling: Array, cost: Array, rate: Array) -> None:
-        self.parameters: dict[str, Array] = {
-            DRIFT.name: growth,
-            COUPLING.name: coupling,
-            COST.name: cost,
-            RATE.name: rate,
-        }
-        given = operands({}, self.parameters)
-        for name in (DRIFT.name, COST.name, RATE.name):
-            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
-        require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
-
-    def __repr__(self) -> str:
-        """Return the kind of gate and its constants."""
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.parameters.items())})"
-
-    def with_coupling(self, coupling: Array) -> Self:
-        """Return the same gate with another coupling."""
-        return type(self)(**{**self.parameters, COUPLING.name: coupling})
+        named = {DRIFT.name: growth, COUPLING.name: coupling, COST.name: cost, RATE.name: rate}
+        finite = dict.fromkeys((DRIFT, COST, RATE), FINITE_NONNEGATIVE)
+        super().__init__(named, finite | {COUPLING: NONNEGATIVE})
+        check(operands({}, named), {RATE: POSITIVE})
 
     def margin(self, rho: Array, theta: Array) -> Array:
         """Return θ − rx²/(2ηg), or +∞ where ηρ ≥ κ: negative = certified; −∞ where nothing pulls or ρ cannot grow.
@@ -140,8 +124,7 @@ class DriftGate:
     def _checked(self, rho: Array, theta: Array) -> Operands:
         """Return the state beside the constants, checked, and x."""
         given = operands({RHO.name: rho, THETA.name: theta}, self.parameters)
-        require(RHO.name, given[RHO.name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        require(THETA.name, given[THETA.name], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
+        check(given, {RHO: FINITE_NONNEGATIVE, THETA: SHARE})
         with np.errstate(all="ignore"):
             pull = given[COUPLING.name] * given[RHO.name]
             reach = given.broadcast(given[COST.name] - pull)[0]

@@ -9,17 +9,17 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Self
 
 import numpy as np
 
-from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, GateSystem
-from dynamics.numeric import Array, Operands, compile_expressions, operands, require
+from dynamics.gates.bounded import FINITE_NONNEGATIVE, NONNEGATIVE, POSITIVE, SHARE, BoundedGate, check
+from dynamics.gates.ode import COST, COUPLING, DECAY, RATE, THETA, GateSystem
+from dynamics.numeric import Array, Operands, compile_expressions, operands
 
-__all__ = ["ClosedFormGate", "Gate", "compiled_field", "largest_factor"]
+__all__ = ["ClosedFormGate", "Gate", "compiled_field"]
 
 
-class Gate(ABC):
+class Gate(BoundedGate, ABC):
     """One gate, or an array of gates, with its constants.
 
     Args:
@@ -39,32 +39,10 @@ class Gate(ABC):
     system: GateSystem
 
     def __init__(self, *, decay: Array, coupling: Array, cost: Array, rate: Array) -> None:
-        self.parameters: dict[str, Array] = {
-            DECAY.name: decay,
-            COUPLING.name: coupling,
-            COST.name: cost,
-            RATE.name: rate,
-        }
-        given = operands({}, self.parameters)
-        for name in (DECAY.name, COST.name, RATE.name):
-            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
-        require(RATE.name, given[RATE.name], given, "> 0", lambda v, xp: v > 0)
-
-    def __repr__(self) -> str:
-        """Return the kind of gate and its constants; an array of gates shows the first and the last of each."""
-        with np.printoptions(threshold=6, edgeitems=2):
-            shown = ", ".join(f"{name}={_shown(value)}" for name, value in self.parameters.items())
-        return f"{type(self).__name__}({shown})"
-
-    @property
-    def coupling(self) -> Array:
-        """Return η."""
-        return self.parameters[COUPLING.name]
-
-    def with_coupling(self, coupling: Array) -> Self:
-        """Return the same gate with another coupling."""
-        return type(self)(**{**self.parameters, COUPLING.name: coupling})
+        named = {DECAY.name: decay, COUPLING.name: coupling, COST.name: cost, RATE.name: rate}
+        finite = dict.fromkeys((DECAY, COST, RATE), FINITE_NONNEGATIVE)
+        super().__init__(named, finite | {COUPLING: NONNEGATIVE})
+        check(operands({}, named), {RATE: POSITIVE})
 
     @property
     def saddle(self) -> tuple[Array, ...]:
@@ -115,15 +93,7 @@ class Gate(ABC):
         of at least 1 means certified now. Found by bisection on log₂ m in [−64, 64]; that the certified region
         shrinks as η grows is the claim `linear-monotone` / `bilinear-monotone` of `python -m dynamics verify`.
         """
-        given = self.checked_state(*state)
-        eta = given[COUPLING.name]
-
-        def certified_at(exponent: Array) -> Array:
-            with np.errstate(over="ignore", under="ignore"):
-                scaled = eta * 2.0**exponent
-            return self.with_coupling(scaled).certified(*state)
-
-        return largest_factor(certified_at, given)
+        return self._largest_factor(self.checked_state(*state), lambda gate: gate.certified(*state))
 
     def checked_state(self, *state: Array) -> Operands:
         """Return the state beside the parameters, checked."""
@@ -131,14 +101,8 @@ class Gate(ABC):
         if len(state) != len(names):
             raise TypeError(f"{type(self).__name__} takes a state ({', '.join(names)}); got {len(state)} values")
         given = operands(dict(zip(names, state, strict=True)), self.parameters)
-        for name in names[:-1]:
-            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        require("theta", given["theta"], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
+        check(given, dict.fromkeys(self.system.weights, FINITE_NONNEGATIVE) | {THETA: SHARE})
         return given
-
-
-def _shown(value: Array) -> str:
-    return " ".join(str(value).split())
 
 
 class ClosedFormGate(Gate):
@@ -171,28 +135,6 @@ class ClosedFormGate(Gate):
     @abstractmethod
     def _without_price(self, given: Operands, found: Array) -> Array:
         """Return the margin for κ = 0, where `found` is the one with a pull."""
-
-
-def largest_factor(certified_at: Callable[[Array], Array], given: Operands) -> Array:
-    """Return the supremum of m such that `certified_at(log₂ m)`, by bisection on log₂ m in [−64, 64].
-
-    Args:
-        certified_at: takes an exponent, or an array of them in the shape of the operands; must turn from true to
-            false at most once as it grows.
-        given: state and parameters, for backend, dtype and shape.
-
-    Returns:
-        0 where it is false at −64, ∞ where it is true at 64.
-    """
-    xp = given.xp
-    low, high = (given.broadcast(xp.zeros_like(given["theta"]))[0] + edge for edge in (-64.0, 64.0))
-    lost_at_once, never_lost = ~certified_at(-64.0), certified_at(64.0)
-    for _ in range(64):
-        middle = (low + high) / 2
-        held = certified_at(middle)
-        low, high = xp.where(held, middle, low), xp.where(held, high, middle)
-    found = xp.where(never_lost, xp.full_like(low, xp.inf), 2.0**low)
-    return xp.where(lost_at_once, xp.zeros_like(low), found)
 
 
 @functools.cache

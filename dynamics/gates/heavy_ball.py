@@ -45,15 +45,22 @@ falls, and the gate stays. If θ* > 1, ρ falls below any number above η/λ < �
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import sympy as sp
 
-from dynamics.gates.gate import largest_factor
+from dynamics.gates.bounded import (
+    FINITE,
+    FINITE_NONNEGATIVE,
+    FINITE_POSITIVE,
+    NONNEGATIVE,
+    SHARE,
+    BoundedGate,
+    Range,
+    check,
+)
 from dynamics.gates.linear import RHO
 from dynamics.gates.ode import COST, COUPLING, DECAY, THETA
-from dynamics.numeric import Array, Operands, compile_expressions, operands, require
+from dynamics.numeric import Array, Operands, compile_expressions, operands
 
 __all__ = [
     "GATE_LR",
@@ -115,10 +122,11 @@ _compiled_step = compile_expressions(
 )
 _compiled_escape = compile_expressions([GROWTH, PULL, GATE_LR, SIGMA_RHO, SIGMA_THETA], escape_deviations())
 
+BELOW_ONE: Range = ("in [0, 1)", lambda v, xp: (v >= 0) & (v < 1))
 NEWTON = 40  # steps; each at least halves the distance to the root of a convex function, then squares it
 
 
-class HeavyBallGate:
+class HeavyBallGate(BoundedGate):
     """A gate with a linear pull, trained by steps with momentum; one gate, or an array of gates.
 
     Args:
@@ -146,23 +154,10 @@ class HeavyBallGate:
     def __init__(
         self, *, decay: Array, coupling: Array, cost: Array, lr: Array, gate_lr: Array, momentum: Array
     ) -> None:
+        named = {DECAY.name: decay, COUPLING.name: coupling, COST.name: cost}
         rates = {LR.name: lr, GATE_LR.name: gate_lr, MOMENTUM.name: momentum}
-        self.parameters: dict[str, Array] = {DECAY.name: decay, COUPLING.name: coupling, COST.name: cost, **rates}
-        given = operands({}, self.parameters)
-        for name in (DECAY.name, COST.name):
-            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        require(COUPLING.name, given[COUPLING.name], given, "≥ 0", lambda v, xp: v >= 0)
-        for name in (LR.name, GATE_LR.name):
-            require(name, given[name], given, "finite and > 0", lambda v, xp: xp.isfinite(v) & (v > 0))
-        require(MOMENTUM.name, given[MOMENTUM.name], given, "in [0, 1)", lambda v, xp: (v >= 0) & (v < 1))
-
-    def __repr__(self) -> str:
-        """Return the kind of gate and its constants."""
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.parameters.items())})"
-
-    def with_coupling(self, coupling: Array) -> Self:
-        """Return the same gate with another coupling."""
-        return type(self)(**{**self.parameters, COUPLING.name: coupling})
+        ranges = dict.fromkeys((DECAY, COST), FINITE_NONNEGATIVE) | {COUPLING: NONNEGATIVE}
+        super().__init__(named | rates, ranges | dict.fromkeys((LR, GATE_LR), FINITE_POSITIVE) | {MOMENTUM: BELOW_ONE})
 
     @property
     def growth(self) -> Array:
@@ -186,9 +181,7 @@ class HeavyBallGate:
             ValueError: for θ outside [0, 1] or a state that is not finite.
         """
         given = operands({RHO.name: rho, THETA.name: theta, VELOCITY.name: velocity}, self.parameters)
-        for name in (RHO.name, VELOCITY.name):
-            require(name, given[name], given, "finite", lambda v, xp: xp.isfinite(v))
-        require(THETA.name, given[THETA.name], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
+        check(given, {RHO: FINITE, VELOCITY: FINITE, THETA: SHARE})
         moved, buffer, gate = _compiled_step(given)
         return moved, given.xp.clip(gate, 0.0, 1.0), buffer
 
@@ -242,14 +235,8 @@ class HeavyBallGate:
 
         That the region shrinks as η grows is the claim `heavy-monotone`.
         """
-        given = self._checked(rho, theta, velocity)
-
-        def certified_at(exponent: Array) -> Array:
-            with np.errstate(over="ignore", under="ignore"):
-                scaled = given[COUPLING.name] * 2.0**exponent
-            return self.with_coupling(scaled).certified(rho, theta, velocity)
-
-        return largest_factor(certified_at, given)
+        state = (rho, theta, velocity)
+        return self._largest_factor(self._checked(*state), lambda gate: gate.certified(*state))
 
     def escape_probability(
         self,
@@ -276,10 +263,8 @@ class HeavyBallGate:
             ValueError: for a value outside these ranges.
         """
         checked = self._checked(rho, theta, velocity)
-        sigmas = {SIGMA_RHO.name: sigma_rho, SIGMA_THETA.name: sigma_theta}
-        given = self._scaled(checked, sigmas)
-        for name in sigmas:
-            require(name, given[name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
+        given = self._scaled(checked, {SIGMA_RHO.name: sigma_rho, SIGMA_THETA.name: sigma_theta})
+        check(given, dict.fromkeys((SIGMA_RHO, SIGMA_THETA), FINITE_NONNEGATIVE))
         xp, psi = given.xp, _compiled(given)[0]
         with np.errstate(all="ignore"):
             z = psi * _compiled_escape(given)[int(independent)]
@@ -291,9 +276,7 @@ class HeavyBallGate:
 
     def _checked(self, rho: Array, theta: Array, velocity: Array) -> Operands:
         given = operands({RHO.name: rho, THETA.name: theta, VELOCITY.name: velocity}, self.parameters)
-        require(RHO.name, given[RHO.name], given, "finite and ≥ 0", lambda v, xp: xp.isfinite(v) & (v >= 0))
-        require(THETA.name, given[THETA.name], given, "in [0, 1]", lambda v, xp: (v >= 0) & (v <= 1))
-        require(VELOCITY.name, given[VELOCITY.name], given, "finite", lambda v, xp: xp.isfinite(v))
+        check(given, {RHO: FINITE_NONNEGATIVE, THETA: SHARE, VELOCITY: FINITE})
         return given
 
     def _scaled(self, state: Operands | dict[str, Array], more: dict[str, Array] | None = None) -> Operands:

@@ -36,13 +36,19 @@ def separatrix_slope() -> sp.Expr:
     raise AssertionError("the linear system has no stable direction")
 
 
+def scaled_depth() -> sp.Expr:
+    """Return q = (a + √(a²+4r))/2 in the ratio a = λ/η: the boundary starts at θ = ρ*q, and μ₊ = rη/q."""
+    return (RATIO + sp.sqrt(RATIO**2 + 4 * RATE)) / 2
+
+
 def scaled_margin() -> sp.Expr:
-    """Return φ in the ratios a = λ/η and ρ* = κ/η: θ + ρ·2r/(a + √(a²+4r)) − ρ*·(a + √(a²+4r))/2."""
-    q = (RATIO + sp.sqrt(RATIO**2 + 4 * RATE)) / 2
+    """Return φ in the ratios a = λ/η and ρ* = κ/η: θ + ρr/q − ρ*q, q the `scaled_depth`."""
+    q = scaled_depth()
     return THETA + RHO * RATE / q - SADDLE_RHO * q
 
 
 compiled_margin = compile_expressions([RHO, THETA, RATIO, SADDLE_RHO, RATE], [scaled_margin()])
+_depth = compile_expressions([RATIO, RATE], [scaled_depth()])
 
 
 class LinearGate(ClosedFormGate):
@@ -89,7 +95,8 @@ class LinearGate(ClosedFormGate):
         decay, eta, cost, rate = (given[symbol.name] for symbol in (DECAY, COUPLING, COST, RATE))
         margin = self.margin(rho, theta)
         with np.errstate(all="ignore"):
-            q = (decay / eta + xp.sqrt((decay / eta) ** 2 + 4 * rate)) / 2
+            given.values[RATIO.name] = decay / eta
+            (q,) = _depth(given)
             unstable = eta * rate / q
             inside = xp.log(cost * q / eta / -margin) / unstable
             room = (decay * cost - eta**2) / (2 * decay)  # κ − η·(the place halfway), η/λ and κ/η its ends

@@ -12,7 +12,7 @@ from dynamics.claims import hypotheses as claims
 from dynamics.proofs.claim import Status
 
 KINDS = {
-    "linear": (claims.linear_population, claims.linear_deadline, LinearGate),
+    "linear": (claims.linear_population, LinearGate.time_to_zero, LinearGate),
     "bilinear": (claims.bilinear_population, claims.bilinear_deadline, BilinearGate),
 }
 
