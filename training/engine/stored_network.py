@@ -14,7 +14,7 @@ from training.data.source import Source
 from training.engine.build import network_of
 from training.engine.config import from_json
 from training.engine.pruning_method import restored_gates
-from training.errors import InputError
+from training.errors import InputError, first_line
 from training.gating.gates import Gates
 from training.gating.network_structure import structure_of
 from training.runtime.atomic_files import read_json
@@ -71,7 +71,7 @@ def restored(run: Path, data_folder: Path | None = None) -> Restored:
         restored_gates(network, None, gates, state["gates"])
         network.load_state_dict(state["network"])
     except (KeyError, RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise InputError(f"the checkpoint in {run} is not of the network in its config.json: {reason}") from error
     about = {
         "command": (read_json(run / "environment.json") or {}).get("command"),

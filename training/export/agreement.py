@@ -7,9 +7,9 @@ from collections.abc import Callable
 from jaxtyping import Float32
 from torch import Tensor
 
-from training.errors import InputError
+from training.errors import InputError, first_line
 
-__all__ = ["TOLERANCE", "check_agreement", "computed", "first_line"]
+__all__ = ["TOLERANCE", "check_agreement", "computed"]
 
 #: Largest difference of two logits, in units of the largest logit (of 1 where that is smaller).
 TOLERANCE = 1e-5
@@ -58,10 +58,3 @@ def computed(name: str, compute: Callable[[Tensor], Tensor], images: Float32[Ten
         raise
     except Exception as error:  # whatever a forward pass may raise
         raise InputError(f"{name} cannot be run on images {list(images.shape)}: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, of those that say something, or its kind."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
-    return said or type(error).__name__

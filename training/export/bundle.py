@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from dynamics.models.complexity import Structure
 from training.data.source import Source
-from training.errors import InputError
-from training.export.agreement import TOLERANCE, check_agreement, computed, first_line
+from training.errors import InputError, first_line
+from training.export.agreement import TOLERANCE, check_agreement, computed
 from training.export.atomic_folder import atomic_folder
 from training.export.decided import decided
 from training.export.inputs import inputs_of

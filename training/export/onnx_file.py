@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from training.errors import InputError
+from training.errors import InputError, first_line
 
 __all__ = ["OPSET", "run_onnx", "write_onnx"]
 
@@ -67,7 +67,7 @@ def run_onnx(path: Path, images: Float32[Tensor, "batch c h w"]) -> Float32[Tens
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         [logits] = session.run(["logits"], {"images": images.numpy()})
     except Exception as error:  # its own kinds, which it does not export
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise InputError(f"{path.name} cannot be run on {len(images)} images: {reason}") from error
     return torch.from_numpy(logits)
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from training.errors import InputError
-from training.export.agreement import first_line
+from training.errors import InputError, first_line
 from training.export.constructor import constructor
 from training.export.inputs import Inputs
 from training.export.statements import statements

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from training.errors import InputError
+from training.errors import InputError, first_line
 from training.gating.sites import GateSite
 
 __all__ = ["block_of", "module_of", "trace"]
@@ -58,7 +58,7 @@ def trace(network: nn.Module) -> fx.Graph:
     try:
         graph = _Tracer().trace(network)
     except Exception as error:  # whatever a forward pass may do with something that is no real tensor
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise InputError(
             f"network {type(network).__name__} cannot be written as plain source, it must do the same for all images:"
             f" {reason}"

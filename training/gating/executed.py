@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from training.errors import InputError
+from training.errors import InputError, first_line
 from training.gating.sites import GateSite, Norm, Weighted
 
 __all__ = ["Executed", "executed"]
@@ -76,8 +76,8 @@ def executed(network: nn.Module, names: Mapping[nn.Module, str], input_shape: Se
         except InputError:
             raise
         except Exception as error:  # whatever a forward pass may raise
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             at = f", at {names[running[-1]]!r}" if running and names[running[-1]] else ""
+            reason = first_line(error)
             raise InputError(
                 f"network {type(network).__name__} cannot be run on one image {list(input_shape)}{at}: {reason}"
             ) from error

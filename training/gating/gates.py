@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from training.gating.dependents import with_dependents
-from training.gating.sites import Gated, check_places
+from training.gating.sites import Gated, as_gated, check_places
 from training.runtime.shard import WHOLE, Share
 
 __all__ = ["Gates"]
@@ -68,8 +68,7 @@ class Gates(nn.Module):
             network: where the gates sit.
             kept: after a removal, the former indices of the gates that are left. [gate]
         """
-        if not isinstance(network, Gated):
-            raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
+        as_gated(network)
         # Plain lists of plain objects: the sites are the network's modules, not this one's.
         groups, residual = tuple(network.unit_groups()), tuple(network.branches())
         check_places(groups, residual, network)

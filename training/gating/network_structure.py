@@ -13,7 +13,7 @@ from torch import nn
 from dynamics.models.complexity import Layer, Structure
 from training.errors import InputError
 from training.gating.executed import executed
-from training.gating.sites import Branch, Gated, UnitGroup, Weighted, check_places
+from training.gating.sites import Branch, UnitGroup, Weighted, as_gated, check_places
 
 __all__ = ["structure_of"]
 
@@ -37,9 +37,8 @@ def structure_of(network: nn.Module, input_shape: Sequence[int], full: Structure
             layer that is not executed, for operations whose products cannot be counted, and for groups and branches
             that do not fit their modules (`training.gating.sites.check_places`).
     """
-    if not isinstance(network, Gated):
-        raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
-    groups, branches = network.unit_groups(), network.branches()
+    gated = as_gated(network)
+    groups, branches = gated.unit_groups(), gated.branches()
     check_places(groups, branches, network)
     names = {module: name for name, module in network.named_modules()}
     seen = executed(network, names, input_shape)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from training.errors import InputError
 from training.gating.gates import Gates
 from training.gating.optimizer_state import OptimizerState, select
-from training.gating.sites import Gated, UnitGroup
+from training.gating.sites import Gated, UnitGroup, as_gated
 from training.gating.transaction import all_or_nothing
 
 __all__ = ["Shrunk", "restore", "shrink"]
@@ -69,9 +69,8 @@ def shrink(
             drop it, an optimizer whose state cannot be cut, a parameter of a class of its own, or between a forward
             pass and its backward pass, whose gradients would go to parameters that are no longer there.
     """
-    if not isinstance(network, Gated):
-        raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
-    _check_same(network, gates)
+    gated = as_gated(network)
+    _check_same(gated, gates)
     going = gates.with_dependents(remove)
     kept = (~going).nonzero().flatten()
     state = OptimizerState(optimizer)
@@ -92,7 +91,7 @@ def shrink(
             for group, mask in zip(gates.groups, (~going).split(gates.sizes), strict=False):
                 if group.branch not in gone and not bool(mask.all()):
                     _cut_group(group, mask.nonzero().flatten(), state)
-            gates.place(network, kept)
+            gates.place(gated, kept)
     rho_in, rho = (
         _over(then.cpu().numpy(), now.cpu().numpy()) for then, now in zip(norms, gates.weight_norms(), strict=True)
     )

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from training.errors import InputError
+from training.errors import InputError, first_line
 from training.gating.gates import Gates
 from training.gating.removal import shrink
-from training.gating.sites import Branch, Gated, UnitGroup
+from training.gating.sites import Branch, UnitGroup, as_gated
 
 __all__ = ["check_removal"]
 
@@ -99,9 +99,8 @@ def check_removal(
         InputError: naming the group or branch and the first module whose output differs, or the network if it cannot
             be copied or run.
     """
-    if not isinstance(network, Gated):
-        raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
-    if not network.unit_groups() and not network.branches():
+    gated = as_gated(network)
+    if not gated.unit_groups() and not gated.branches():
         return
     devices = {p.device.index or 0 for p in network.parameters() if p.is_cuda}
     with torch.random.fork_rng(devices=sorted(devices)), torch.enable_grad():
@@ -141,7 +140,7 @@ def _prepared(network: nn.Module, optimizer: torch.optim.Optimizer | None, shape
             raise
         except Exception as error:  # whatever a forward pass or an optimizer may raise
             if dtype is own:
-                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                reason = first_line(error)
                 raise InputError(
                     f"network {type(network).__name__} must make a training step on images of shape {list(shape)}, "
                     f"so that its gates can be checked; it cannot: {reason}"
@@ -294,7 +293,7 @@ def _refusal(place: UnitGroup | Branch, module: str, error: Exception) -> str:
 
 
 def _said(error: Exception) -> str:
-    reason = str(error).strip().partition("\n")[0]
+    reason = first_line(error)
     return (
         reason if isinstance(error, _DiffersError | InputError) else f"it stops with {type(error).__name__}: {reason}"
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from training.errors import InputError
 from training.gating.masked_ops import masked, masked_add_relu, masked_relu
 
-__all__ = ["Branch", "GateSite", "Gated", "Norm", "Removable", "UnitGroup", "Weighted", "check_places"]
+__all__ = ["Branch", "GateSite", "Gated", "Norm", "Removable", "UnitGroup", "Weighted", "as_gated", "check_places"]
 
 Weighted: TypeAlias = nn.Conv2d | nn.Linear
 Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d
@@ -207,6 +207,17 @@ class Gated(Protocol):
     def branches(self) -> Sequence[Branch]:
         """Return the gated residual branches, in order of execution."""
         ...
+
+
+def as_gated(network: object) -> Gated:
+    """Return a network as what lists its gates.
+
+    Raises:
+        TypeError: for a network that does not list its unit groups and branches (a wrapper of one, say).
+    """
+    if not isinstance(network, Gated):
+        raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
+    return network
 
 
 def check_places(groups: Sequence[UnitGroup], branches: Sequence[Branch], network: object = None) -> None:

@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from training.engine.method import Method, RunContext
-from training.errors import InputError
+from training.errors import InputError, first_line
 from training.gating.gates import Gates
 from training.gating.removal import shrink
 from training.methods.after_training import AfterTraining, PrunesOnce
@@ -122,7 +122,7 @@ class _LibraryPruner(PrunesOnce):
         try:
             yield
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             raise InputError(f"network {self.config.network} cannot be handled by torch-pruning: {reason}") from error
 
     def _named(self, ratio: float) -> Bool[np.ndarray, " gate"]:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
-from training.gating.sites import Branch, Gated, UnitGroup
+from training.gating.sites import Branch, UnitGroup, as_gated
 
 __all__ = ["LayersOnly", "UnitsOnly", "View"]
 
@@ -36,9 +37,8 @@ class View(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        if not isinstance(network, Gated):
-            raise TypeError(f"{type(network).__name__} must offer unit_groups() and branches()")
-        self.network = network
+        as_gated(network)
+        self.network: Any = network  # a module that lists its groups and branches
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
