@@ -11,7 +11,7 @@ from torch import nn
 
 from training.data.source import Source
 from training.engine.config import RunConfig
-from training.engine.optimizer import cosine
+from training.engine.optimizer import cosine_sum
 from training.errors import InputError
 from training.networks import build
 
@@ -47,7 +47,7 @@ def too_short_to_die(config: RunConfig, cost: float, steps: int) -> str | None:
         cost: κ ≥ 0 of its dearest gate, at the start.
         steps: of the whole run.
     """
-    full = sum(cosine(step, steps) for step in range(config.hold, steps))
+    full = cosine_sum(config.hold, steps)
     each = config.gate_lr * cost
     if each * full >= config.theta_start:
         return None

@@ -22,6 +22,7 @@ __all__ = [
     "ProjectedSGD",
     "check_optimizer",
     "cosine",
+    "cosine_sum",
     "effective_step",
     "rate_of",
     "read_constants",
@@ -145,3 +146,15 @@ def cosine(step: int, steps: int) -> float:
         [1.0, 0.854, 0.5, 0.146, 0.0]
     """
     return (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def cosine_sum(first: int, steps: int) -> float:
+    """Return the sum of `cosine` from step `first` to the last, in closed form: a run may be of any length.
+
+    Example:
+        >>> round(cosine_sum(1, 4), 12) == round(sum(cosine(k, 4) for k in range(1, 4)), 12)
+        True
+    """
+    half = math.pi / (2 * steps)
+    left = max(steps - first, 0)
+    return left / 2 + math.sin(left * half) * math.cos((first + steps - 1) * half) / (2 * math.sin(half))

@@ -32,3 +32,7 @@ def test_it_is_said_exactly_where_a_gate_that_nothing_holds_up_is_left_above_zer
 def test_it_is_said_how_long_it_would_take(cost, takes):
     text = too_short_to_die(RunConfig(epochs=1, hold=0, gate_lr=1.0, theta_start=0.9), cost, 22)
     assert re.search(rf"takes {takes}, and this run has \d+ of them", text)
+
+
+def test_a_run_of_any_length_is_looked_at_at_once():
+    assert too_short_to_die(RunConfig(epochs=10**9, hold=60, gate_lr=1.0), 1e-3, 22 * 10**9) is None
